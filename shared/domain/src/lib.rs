@@ -1,0 +1,32 @@
+//! What Tidings talks about: ids, values that exist only in valid form, states and their transitions.
+//!
+//! Nothing here touches a network, a disk or a clock. A value of one of these types has passed its
+//! checks: whoever holds a [`PhoneNumber`] need not look at it again.
+
+mod clock;
+mod contact;
+mod delivery;
+mod endpoint;
+mod ids;
+mod message;
+mod text;
+mod trace;
+
+pub use clock::{Clock, SystemClock, new_id};
+pub use contact::{Contact, ContactName, PhoneNumber};
+pub use delivery::{Attempt, AttemptResult, RetrySchedule};
+pub use endpoint::{EndpointState, EventTypes, WebhookEndpoint, WebhookUrl};
+pub use ids::{ContactId, DeliveryId, EndpointId, EventId, MessageId};
+pub use message::{Content, Message, MessageStatus, Sender};
+pub use trace::{CorrelationId, TraceParent};
+
+/// Why a value was refused. The text is meant for the person who sent it and names the rule, not the value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+impl Invalid {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
