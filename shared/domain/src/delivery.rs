@@ -20,7 +20,11 @@ pub struct Attempt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptResult {
     /// The receiver answered; the body may be cut.
-    Answered { status: u16, body: String, retry_after: Option<Duration> },
+    Answered {
+        status: u16,
+        body: String,
+        retry_after: Option<Duration>,
+    },
     /// No answer came: refused, reset, not allowed, or out of time.
     Unanswered { error: String },
 }
@@ -53,7 +57,9 @@ impl RetrySchedule {
     /// The delay before the attempt that follows `made` attempts, or `None` if those were all.
     /// `jitter` between 0 and 1 spreads it over ±10 %, so that what failed together does not return together.
     pub fn delay_after(&self, made: usize, jitter: f64) -> Option<Duration> {
-        self.0.get(made).map(|delay| delay.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0)))
+        self.0
+            .get(made)
+            .map(|delay| delay.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0)))
     }
 
     pub fn attempts(&self) -> usize {
@@ -66,12 +72,18 @@ impl FromStr for RetrySchedule {
     type Err = Invalid;
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let delay = |entry: &str| {
-            humantime::parse_duration(entry.trim())
-                .map_err(|error| Invalid::new(format!("`{}` is not a duration such as 5s or 2h: {error}", entry.trim())))
+            humantime::parse_duration(entry.trim()).map_err(|error| {
+                Invalid::new(format!(
+                    "`{}` is not a duration such as 5s or 2h: {error}",
+                    entry.trim()
+                ))
+            })
         };
         let delays = text.split(',').map(delay).collect::<Result<Vec<_>, _>>()?;
         if delays.first() != Some(&Duration::ZERO) {
-            return Err(Invalid::new("the first delay must be 0s: the first attempt is made at once"));
+            return Err(Invalid::new(
+                "the first delay must be 0s: the first attempt is made at once",
+            ));
         }
         Ok(Self(delays))
     }
@@ -79,7 +91,11 @@ impl FromStr for RetrySchedule {
 
 impl fmt::Display for RetrySchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let delays: Vec<_> = self.0.iter().map(|delay| humantime::format_duration(*delay).to_string()).collect();
+        let delays: Vec<_> = self
+            .0
+            .iter()
+            .map(|delay| humantime::format_duration(*delay).to_string())
+            .collect();
         f.write_str(&delays.join(","))
     }
 }
@@ -103,10 +119,19 @@ mod tests {
 
     #[test]
     fn only_a_2xx_acknowledges() {
-        let answered = |status| AttemptResult::Answered { status, body: String::new(), retry_after: None };
+        let answered = |status| AttemptResult::Answered {
+            status,
+            body: String::new(),
+            retry_after: None,
+        };
         assert!(answered(204).acknowledged());
         assert!(!answered(301).acknowledged() && !answered(410).acknowledged());
         assert!(answered(410).gone());
-        assert!(!AttemptResult::Unanswered { error: "timed out".into() }.acknowledged());
+        assert!(
+            !AttemptResult::Unanswered {
+                error: "timed out".into()
+            }
+            .acknowledged()
+        );
     }
 }

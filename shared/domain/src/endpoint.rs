@@ -38,7 +38,9 @@ impl FromStr for WebhookUrl {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let url = Url::parse(text).map_err(|error| Invalid::new(format!("the webhook URL cannot be read: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(Invalid::new("the webhook URL must begin with http:// or https:// and name a host"));
+            return Err(Invalid::new(
+                "the webhook URL must begin with http:// or https:// and name a host",
+            ));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Invalid::new("the webhook URL must not contain a user name or password"));
@@ -87,7 +89,9 @@ impl FromStr for EventTypes {
         }
         let types: Vec<_> = text.split(',').map(|name| name.trim().to_owned()).collect();
         if types.iter().any(String::is_empty) {
-            return Err(Invalid::new("event types are `*` or names such as tidings.message.queued, separated by commas"));
+            return Err(Invalid::new(
+                "event types are `*` or names such as tidings.message.queued, separated by commas",
+            ));
         }
         Ok(Self::Only(types))
     }
@@ -128,7 +132,15 @@ mod tests {
     #[test]
     fn only_plain_web_addresses_are_webhook_urls() {
         assert!("http://localhost:3010/webhooks".parse::<WebhookUrl>().is_ok());
-        for bad in ["", "localhost", "/webhooks", "ftp://host/", "file:///etc/passwd", "http://", "http://u:p@host/"] {
+        for bad in [
+            "",
+            "localhost",
+            "/webhooks",
+            "ftp://host/",
+            "file:///etc/passwd",
+            "http://",
+            "http://u:p@host/",
+        ] {
             assert!(bad.parse::<WebhookUrl>().is_err(), "{bad}");
         }
     }

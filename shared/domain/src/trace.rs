@@ -52,12 +52,19 @@ pub struct TraceParent {
 impl TraceParent {
     /// The start of a new trace, sampled.
     pub fn generate() -> Self {
-        Self { trace_id: *Uuid::new_v4().as_bytes(), parent_id: random_span(), flags: 1 }
+        Self {
+            trace_id: *Uuid::new_v4().as_bytes(),
+            parent_id: random_span(),
+            flags: 1,
+        }
     }
 
     /// A new span of the same trace.
     pub fn child(self) -> Self {
-        Self { parent_id: random_span(), ..self }
+        Self {
+            parent_id: random_span(),
+            ..self
+        }
     }
 
     pub fn trace_id(&self) -> String {
@@ -84,7 +91,11 @@ impl FromStr for TraceParent {
         if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(invalid());
         }
-        let mut parent = Self { trace_id: [0; 16], parent_id: [0; 8], flags: 0 };
+        let mut parent = Self {
+            trace_id: [0; 16],
+            parent_id: [0; 8],
+            flags: 0,
+        };
         let mut flag = [0; 1];
         hex::decode_to_slice(trace_id, &mut parent.trace_id).map_err(|_| invalid())?;
         hex::decode_to_slice(parent_id, &mut parent.parent_id).map_err(|_| invalid())?;
@@ -99,7 +110,13 @@ impl FromStr for TraceParent {
 
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{}-{}-{:02x}", hex::encode(self.trace_id), hex::encode(self.parent_id), self.flags)
+        write!(
+            f,
+            "00-{}-{}-{:02x}",
+            hex::encode(self.trace_id),
+            hex::encode(self.parent_id),
+            self.flags
+        )
     }
 }
 

@@ -1,0 +1,115 @@
+//! Resources as the published contracts show them: in answers of the API and as the `data` of events.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+use tidings_domain as domain;
+
+/// A kind of payload, with the URI under which `ce_dataschema` names it.
+pub trait Data: Serialize {
+    const SCHEMA: &'static str;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    pub id: domain::ContactId,
+    pub name: String,
+    pub phone: String,
+}
+
+impl Data for Contact {
+    const SCHEMA: &'static str = "urn:tidings:schema:contact:1";
+}
+
+impl From<&domain::Contact> for Contact {
+    fn from(contact: &domain::Contact) -> Self {
+        Self {
+            id: contact.id,
+            name: contact.name.as_str().to_owned(),
+            phone: contact.phone.as_str().to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    pub id: domain::MessageId,
+    /// An E.164 number or a contact's id.
+    pub from: String,
+    /// The recipient's contact id.
+    pub to: domain::ContactId,
+    pub content: String,
+    /// `queued`, `delivered` or `failed`.
+    pub status: String,
+    #[serde(serialize_with = "rfc3339")]
+    pub created_at: DateTime<Utc>,
+    /// `null` until the message is delivered.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub delivered_at: Option<DateTime<Utc>>,
+}
+
+impl Data for Message {
+    const SCHEMA: &'static str = "urn:tidings:schema:message:1";
+}
+
+impl From<&domain::Message> for Message {
+    fn from(message: &domain::Message) -> Self {
+        Self {
+            id: message.id,
+            from: message.from.to_string(),
+            to: message.to,
+            content: message.content.as_str().to_owned(),
+            status: message.status.as_str().to_owned(),
+            created_at: message.created_at,
+            delivered_at: message.delivered_at,
+        }
+    }
+}
+
+/// An endpoint without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookEndpoint {
+    pub id: domain::EndpointId,
+    pub url: String,
+    /// `["*"]` stands for all types.
+    pub event_types: Vec<String>,
+    /// `enabled` or `disabled`.
+    pub state: String,
+    #[serde(serialize_with = "rfc3339")]
+    pub created_at: DateTime<Utc>,
+}
+
+impl Data for WebhookEndpoint {
+    const SCHEMA: &'static str = "urn:tidings:schema:webhook-endpoint:1";
+}
+
+impl From<&domain::WebhookEndpoint> for WebhookEndpoint {
+    fn from(endpoint: &domain::WebhookEndpoint) -> Self {
+        Self {
+            id: endpoint.id.clone(),
+            url: endpoint.url.to_string(),
+            event_types: match &endpoint.event_types {
+                domain::EventTypes::All => vec!["*".to_owned()],
+                domain::EventTypes::Only(types) => types.clone(),
+            },
+            state: endpoint.state.as_str().to_owned(),
+            created_at: endpoint.created_at,
+        }
+    }
+}
+
+/// The one way in which times are written: UTC, milliseconds, `Z`.
+pub fn timestamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn rfc3339<S: Serializer>(time: &DateTime<Utc>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&timestamp(*time))
+}
+
+fn rfc3339_or_null<S: Serializer>(time: &Option<DateTime<Utc>>, to: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => rfc3339(time, to),
+        None => to.serialize_none(),
+    }
+}

@@ -1,0 +1,97 @@
+use serde::Serialize;
+use tidings_domain as domain;
+
+use crate::data::{self, Data};
+use crate::topic::Topic;
+
+/// What an event did to its resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    Create,
+    Update,
+    Delete,
+}
+
+/// Something that happened to one resource.
+pub trait Event {
+    type Data: Data;
+    /// The CloudEvents `type`: `tidings.<aggregate>.<past-tense verb>`.
+    const TYPE: &'static str;
+    const TOPIC: Topic;
+    const ACTION: Action;
+
+    /// The aggregate's id: the record's key and its `subject`.
+    fn key(&self) -> String;
+    /// The aggregate's version that this event made; one more than that of the event before.
+    fn sequence(&self) -> i64;
+    fn data(&self) -> Self::Data;
+}
+
+/// A declared event, for whoever needs to know all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventType {
+    pub name: &'static str,
+    pub topic: Topic,
+    pub action: Action,
+    pub schema: &'static str,
+}
+
+impl EventType {
+    pub fn from_name(name: &str) -> Option<&'static Self> {
+        REGISTRY.iter().find(|declared| declared.name == name)
+    }
+}
+
+/// Declares events and lists them, so that none can be declared without being listed.
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident($resource:ident): $type:literal on $topic:ident, $action:ident;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, Copy)]
+            pub struct $name<'a>(pub &'a domain::$resource);
+
+            impl Event for $name<'_> {
+                type Data = data::$resource;
+                const TYPE: &'static str = $type;
+                const TOPIC: Topic = Topic::$topic;
+                const ACTION: Action = Action::$action;
+
+                fn key(&self) -> String {
+                    self.0.id.to_string()
+                }
+                fn sequence(&self) -> i64 {
+                    self.0.version
+                }
+                fn data(&self) -> Self::Data {
+                    self.0.into()
+                }
+            }
+        )*
+
+        /// Every event there is.
+        pub const REGISTRY: &[EventType] = &[$(EventType {
+            name: $type,
+            topic: Topic::$topic,
+            action: Action::$action,
+            schema: <data::$resource as Data>::SCHEMA,
+        }),*];
+    };
+}
+
+events! {
+    ContactCreated(Contact): "tidings.contact.created" on Contacts, Create;
+    ContactUpdated(Contact): "tidings.contact.updated" on Contacts, Update;
+    ContactDeleted(Contact): "tidings.contact.deleted" on Contacts, Delete;
+    /// A message was accepted and is owed to its receiver.
+    MessageQueued(Message): "tidings.message.queued" on Messages, Create;
+    /// The receiver acknowledged the message.
+    MessageDelivered(Message): "tidings.message.delivered" on Messages, Update;
+    /// The receiver did not acknowledge the message in any attempt.
+    MessageFailed(Message): "tidings.message.failed" on Messages, Update;
+    WebhookEndpointCreated(WebhookEndpoint): "tidings.webhook-endpoint.created" on Webhooks, Create;
+    WebhookEndpointUpdated(WebhookEndpoint): "tidings.webhook-endpoint.updated" on Webhooks, Update;
+    /// The endpoint answered 410 or failed for too long, and is sent nothing more.
+    WebhookEndpointDisabled(WebhookEndpoint): "tidings.webhook-endpoint.disabled" on Webhooks, Update;
+    WebhookEndpointDeleted(WebhookEndpoint): "tidings.webhook-endpoint.deleted" on Webhooks, Delete;
+}
