@@ -1,0 +1,120 @@
+//! The one client for calls to the outside: webhooks today, anything else that leaves the process tomorrow.
+//!
+//! Guaranteed for every call:
+//! - It ends by its deadline, which covers the name's resolution, the connection and the whole answer; a
+//!   receiver that sends a byte now and then gains nothing by it.
+//! - It reaches public addresses and the networks given to [`OutwardClient::new`], nothing else. Addresses
+//!   are judged when a connection is made, so a name that resolves differently the second time is judged
+//!   again. Redirects are not followed and no proxy is used, so no one else chooses where it goes.
+//! - At most [`BODY_LIMIT`] bytes of an answer's body are read.
+//! - Errors name the host but neither path, query nor headers, which may hold secrets.
+//!
+//! Not guaranteed: that a call which ended with an error was not received. The name is resolved by the
+//! operating system on a thread of its own, which may outlast the deadline even though the call does not.
+//!
+//! Limits and timeouts here may be changed freely. The vetting must stay in front of every connection: a
+//! second client beside this one would be a way around it.
+
+mod address;
+mod answer;
+mod error;
+mod resolver;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use reqwest::redirect::Policy;
+use tidings_domain::Clock;
+use tokio::time::{Instant, timeout_at};
+
+pub use answer::{Answer, BODY_LIMIT};
+pub use bytes::Bytes;
+pub use error::{BuildError, CallError};
+pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+pub use url::Url;
+
+use address::Vetting;
+use resolver::VettingResolver;
+
+/// A connection that is not made by then will not be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// As many connections to one host are kept as are ever in use at a time.
+const IDLE_PER_HOST: usize = 256;
+/// Shorter than the keep-alive of common servers, so that the one to close first is seldom the server.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+const HEADER_LIMIT: u32 = 16 * 1024;
+
+/// The client. Clones share its connections.
+#[derive(Debug, Clone)]
+pub struct OutwardClient {
+    client: reqwest::Client,
+    vetting: Arc<Vetting>,
+}
+
+impl OutwardClient {
+    /// A client that may reach the networks in `allow` although they are not public.
+    pub fn new(allow: Vec<IpNet>) -> Result<Self, BuildError> {
+        install_crypto_provider();
+        let vetting = Arc::new(Vetting::new(allow));
+        let client = match builder(&vetting).build() {
+            Ok(client) => client,
+            Err(error) => {
+                // The usual reason is a machine without certificates. Plain HTTP still works there.
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "no trusted certificates were found, so every https receiver will be refused"
+                );
+                builder(&vetting).tls_certs_only([]).build().map_err(BuildError)?
+            }
+        };
+        Ok(Self { client, vetting })
+    }
+
+    /// Sends one POST. The clock is needed for a `Retry-After` that names a time of day.
+    pub async fn post(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+        deadline: Duration,
+        clock: &dyn Clock,
+    ) -> Result<Answer, CallError> {
+        let host = self.vetting.check_url(url)?;
+        let end = Instant::now() + deadline;
+        let call = async {
+            let request = self.client.post(url.clone()).headers(headers).body(body);
+            let response = request
+                .send()
+                .await
+                .map_err(|error| CallError::from_send(&error, &host))?;
+            Answer::read(response, clock)
+                .await
+                .map_err(|error| CallError::from_read(&error, &host))
+        };
+        timeout_at(end, call).await.unwrap_or(Err(CallError::Timeout {
+            host: host.clone(),
+            deadline,
+        }))
+    }
+}
+
+/// Makes the TLS of this process use *ring*. Whoever builds a `reqwest` client of their own calls this
+/// first; further calls do nothing.
+pub fn install_crypto_provider() {
+    // An error means that one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn builder(vetting: &Arc<Vetting>) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("Tidings/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .no_proxy()
+        .referer(false)
+        .dns_resolver(VettingResolver::new(vetting.clone()))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .http2_max_header_list_size(HEADER_LIMIT)
+}

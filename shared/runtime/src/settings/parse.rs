@@ -1,0 +1,99 @@
+//! From text to types. A reason never repeats a value that could hold a secret.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use super::Profile;
+
+/// A delivery is leased for 60 seconds; an attempt must have ended by then, or another worker would
+/// make it a second time.
+const LEASE: Duration = Duration::from_secs(60);
+
+pub(super) fn profile(text: &str) -> Result<Profile, String> {
+    match text.trim() {
+        "development" => Ok(Profile::Development),
+        "production" => Ok(Profile::Production),
+        other => Err(format!(
+            "`{}` is neither development nor production",
+            other.escape_debug()
+        )),
+    }
+}
+
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    text.parse()
+        .map_err(|_| format!("`{}` is not an IP address with a port", text.escape_debug()))
+}
+
+pub(super) fn database_url(text: &str) -> Result<SecretString, String> {
+    let text = text.trim();
+    match text.split_once(':') {
+        Some(("postgres" | "postgresql" | "sqlite", _)) => Ok(text.into()),
+        _ => Err("the URL must begin with postgres://, postgresql:// or sqlite://".to_owned()),
+    }
+}
+
+pub(super) fn brokers(text: &str) -> Result<String, String> {
+    let mut brokers = Vec::new();
+    for broker in text.split(',').map(str::trim) {
+        let valid = broker.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains(char::is_whitespace) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        });
+        if !valid {
+            return Err(format!("`{}` is not of the form host:port", broker.escape_debug()));
+        }
+        brokers.push(broker);
+    }
+    Ok(brokers.join(","))
+}
+
+pub(super) fn security_protocol(text: &str) -> Result<SecretString, String> {
+    let name = text.trim().to_ascii_lowercase();
+    if matches!(name.as_str(), "plaintext" | "ssl" | "sasl_plaintext" | "sasl_ssl") {
+        return Ok(name.into());
+    }
+    Err("it must be plaintext, ssl, sasl_plaintext or sasl_ssl".to_owned())
+}
+
+/// Any text: a secret is taken as it stands, spaces included.
+pub(super) fn secret(text: &str) -> Result<SecretString, String> {
+    Ok(text.into())
+}
+
+/// A key has to fit into an HTTP header, where spaces at its ends would be lost.
+pub(super) fn api_key(text: &str) -> Result<SecretString, String> {
+    if text.trim() != text || text.chars().any(char::is_control) {
+        return Err("a key must not begin or end with a space, nor contain control characters".to_owned());
+    }
+    Ok(text.into())
+}
+
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let network = |entry: &str| {
+        entry
+            .parse()
+            .map_err(|_| format!("`{}` is not a network such as 10.20.0.0/16", entry.escape_debug()))
+    };
+    text.split(',').map(str::trim).map(network).collect()
+}
+
+pub(super) fn attempt_timeout(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let timeout = humantime::parse_duration(text)
+        .map_err(|error| format!("`{}` is not a duration: {error}", text.escape_debug()))?;
+    if timeout.is_zero() || timeout >= LEASE {
+        return Err("it must be more than 0s and less than 60s, which is how long a delivery is leased".to_owned());
+    }
+    Ok(timeout)
+}
+
+/// For types of the domain, which say themselves why they refuse a text.
+pub(super) fn from_str<T: std::str::FromStr<Err = tidings_domain::Invalid>>(text: &str) -> Result<T, String> {
+    text.trim()
+        .parse()
+        .map_err(|invalid: tidings_domain::Invalid| invalid.0)
+}

@@ -1,0 +1,192 @@
+/// One setting, as it is documented and read.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    pub name: &'static str,
+    /// What holds in the development profile when it is not set.
+    pub development: Fallback,
+    /// What holds in the production profile when it is not set.
+    pub production: Fallback,
+    /// One sentence or two for the documentation, in Markdown.
+    pub meaning: &'static str,
+    /// A value that would be taken, shown where one was refused.
+    pub example: &'static str,
+    /// A value so well known that production refuses it.
+    pub demo: Option<&'static str>,
+}
+
+/// What holds when a setting is not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// This text, as if it had been set.
+    Value(&'static str),
+    /// Nothing; the text says what happens then.
+    Unset(&'static str),
+    /// It must be set.
+    Required,
+}
+
+use Fallback::{Required, Unset, Value};
+
+/// The same in both profiles.
+const fn setting(name: &'static str, fallback: Fallback, example: &'static str, meaning: &'static str) -> Setting {
+    Setting {
+        name,
+        development: fallback,
+        production: fallback,
+        meaning,
+        example,
+        demo: None,
+    }
+}
+
+/// Every setting there is, in the order of the documentation.
+pub const TABLE: &[Setting] = &[
+    setting(
+        "TIDINGS_PROFILE",
+        Value("development"),
+        "production",
+        "`development` or `production`: how strict a process is, and which of the two columns of defaults holds.",
+    ),
+    setting(
+        "TIDINGS_LISTEN",
+        Value("127.0.0.1:3000"),
+        "0.0.0.0:3000",
+        "Where the gateway listens.",
+    ),
+    setting(
+        "TIDINGS_OPS_LISTEN",
+        Value("127.0.0.1:0"),
+        "0.0.0.0:9100",
+        "Where a service that runs alone serves health and metrics. Port 0 is any free one; the log names it.",
+    ),
+    setting(
+        "TIDINGS_DATA_DIR",
+        Value(".tidings"),
+        "/var/lib/tidings",
+        "The folder of the embedded database and broker. One process at a time may use it.",
+    ),
+    setting(
+        "DATABASE_URL",
+        Unset("SQLite in the data folder"),
+        "postgres://tidings:secret@db.example:5432/tidings",
+        "The database: `postgres://…` or `sqlite://…`.",
+    ),
+    setting(
+        "KAFKA_BROKERS",
+        Unset("the embedded broker"),
+        "kafka-1.example:9092,kafka-2.example:9092",
+        "Where to find the Kafka cluster: `host:port`, separated by commas.",
+    ),
+    setting(
+        "KAFKA_SECURITY_PROTOCOL",
+        Unset("plaintext"),
+        "sasl_ssl",
+        "`plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`. All but the first need a binary built with the feature `kafka-tls`.",
+    ),
+    setting(
+        "KAFKA_SASL_MECHANISM",
+        Unset("none"),
+        "SCRAM-SHA-512",
+        "How to log in to the Kafka cluster.",
+    ),
+    setting(
+        "KAFKA_SASL_USERNAME",
+        Unset("none"),
+        "tidings",
+        "The user name for the Kafka cluster.",
+    ),
+    setting(
+        "KAFKA_SASL_PASSWORD",
+        Unset("none"),
+        "a long random password",
+        "The password for the Kafka cluster.",
+    ),
+    setting(
+        "KAFKA_SSL_CA_LOCATION",
+        Unset("the system's certificates"),
+        "/etc/ssl/kafka-ca.pem",
+        "The file with the certificate authority of the Kafka cluster.",
+    ),
+    setting(
+        "TIDINGS_BROKER_LISTEN",
+        Value("127.0.0.1:9092"),
+        "127.0.0.1:9093",
+        "Where the embedded broker listens, for Tidings itself and for any other Kafka client.",
+    ),
+    setting(
+        "TIDINGS_RECEIVER_LISTEN",
+        Value("127.0.0.1:3010"),
+        "127.0.0.1:3011",
+        "Where the built-in webhook receiver listens.",
+    ),
+    Setting {
+        production: Required,
+        demo: Some("there-is-no-key"),
+        ..setting(
+            "TIDINGS_API_KEY",
+            Value("there-is-no-key"),
+            "the output of `openssl rand -hex 32`",
+            "The first key, with every right. Production refuses the demo value.",
+        )
+    },
+    Setting {
+        production: Unset("none"),
+        ..setting(
+            "TIDINGS_WEBHOOK_ALLOW",
+            Value("127.0.0.0/8,::1/128"),
+            "10.20.0.0/16,fd00:1234::/64",
+            "Networks that webhooks may reach although they are not public, separated by commas.",
+        )
+    },
+    Setting {
+        production: Value("15s"),
+        ..setting(
+            "TIDINGS_ATTEMPT_TIMEOUT",
+            Value("2s"),
+            "15s",
+            "How long one delivery attempt may take in all, the receiver's answer included. Less than `60s`.",
+        )
+    },
+    setting(
+        "WEBHOOK_URL",
+        Unset("the built-in receiver"),
+        "https://hooks.example/tidings",
+        "The default webhook endpoint. Where it is set, no built-in receiver is started.",
+    ),
+    Setting {
+        production: Required,
+        demo: Some("mySecret"),
+        ..setting(
+            "WEBHOOK_SECRET",
+            Value("mySecret"),
+            "the output of `openssl rand -hex 32`",
+            "The secret that webhooks to the default endpoint are signed with. Production refuses the demo value.",
+        )
+    },
+    Setting {
+        production: Value("0s,5s,5m,30m,2h,5h,10h,10h"),
+        ..setting(
+            "TIDINGS_RETRY_SCHEDULE",
+            Value("0s,1s,3s"),
+            "0s,5s,5m",
+            "The delay before each delivery attempt, separated by commas. There are as many attempts as entries.",
+        )
+    },
+];
+
+/// The setting of that name.
+pub(super) fn find(name: &str) -> Option<&'static Setting> {
+    TABLE.iter().find(|setting| setting.name == name)
+}
+
+/// The name that was probably meant.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_uppercase();
+    TABLE
+        .iter()
+        .map(|setting| (strsim::jaro_winkler(&name, setting.name), setting.name))
+        // Below this two names share little more than their prefix.
+        .filter(|(likeness, _)| *likeness > 0.85)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
+}

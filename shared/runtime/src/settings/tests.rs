@@ -1,0 +1,316 @@
+use std::io::Write;
+
+use super::*;
+
+/// Loads from an environment and, where there is any text, a file.
+fn load(env: &[(&str, &str)], file: &str) -> Result<Settings, SettingsError> {
+    let mut toml = tempfile::NamedTempFile::new().unwrap();
+    toml.write_all(file.as_bytes()).unwrap();
+    let env = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::load(env, Some(toml.path()))
+}
+
+/// The refusal, which must be one line.
+fn refusal(env: &[(&str, &str)], file: &str) -> String {
+    let text = load(env, file).unwrap_err().to_string();
+    assert!(!text.contains('\n'), "{text}");
+    text
+}
+
+const PRODUCTION: [(&str, &str); 3] = [
+    ("TIDINGS_PROFILE", "production"),
+    ("TIDINGS_API_KEY", "a-real-key"),
+    ("WEBHOOK_SECRET", "a-real-secret"),
+];
+
+fn production(more: &[(&str, &str)]) -> Vec<(&'static str, String)> {
+    let mut env: Vec<_> = PRODUCTION
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
+    for (name, value) in more {
+        let setting = table::find(name).unwrap();
+        env.retain(|(name, _)| *name != setting.name);
+        env.push((setting.name, (*value).to_owned()));
+    }
+    env
+}
+
+fn in_production(more: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    Settings::load(
+        production(more)
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value)),
+        None,
+    )
+}
+
+#[test]
+fn nothing_needs_to_be_set_in_development() {
+    let settings = load(&[], "").unwrap();
+    assert_eq!(settings.profile, Profile::Development);
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:3000");
+    assert_eq!(settings.ops_listen.to_string(), "127.0.0.1:0");
+    assert_eq!(settings.data_dir, Path::new(".tidings"));
+    assert!(settings.database_url.is_none() && settings.kafka_brokers.is_none() && settings.webhook_url.is_none());
+    assert!(settings.kafka_properties.is_empty());
+    assert_eq!(settings.broker_listen.to_string(), "127.0.0.1:9092");
+    assert_eq!(settings.receiver_listen.to_string(), "127.0.0.1:3010");
+    assert_eq!(settings.api_key.expose_secret(), "there-is-no-key");
+    assert_eq!(settings.webhook_secret.expose_secret(), "mySecret");
+    assert_eq!(settings.attempt_timeout, Duration::from_secs(2));
+    assert_eq!(settings.retry_schedule.to_string(), "0s,1s,3s");
+    let allowed: Vec<_> = settings.webhook_allow.iter().map(ToString::to_string).collect();
+    assert_eq!(allowed, ["127.0.0.0/8", "::1/128"]);
+}
+
+#[test]
+fn production_is_stricter() {
+    let settings = in_production(&[]).unwrap();
+    assert_eq!(settings.profile, Profile::Production);
+    assert!(settings.webhook_allow.is_empty());
+    assert_eq!(settings.attempt_timeout, Duration::from_secs(15));
+    assert_eq!(settings.retry_schedule.attempts(), 8);
+}
+
+#[test]
+fn production_refuses_demo_secrets_however_they_come_about() {
+    for (name, demo) in [("TIDINGS_API_KEY", "there-is-no-key"), ("WEBHOOK_SECRET", "mySecret")] {
+        let given = in_production(&[(name, demo)]).unwrap_err().to_string();
+        assert!(
+            given.starts_with(&format!("{name} (environment): the well-known demo value is refused")),
+            "{given}"
+        );
+        let unset = in_production(&[(name, "")]).unwrap_err().to_string();
+        assert!(unset.starts_with(&format!("{name} is not set")), "{unset}");
+        for text in [given, unset] {
+            assert!(
+                text.contains("set it to the output of `openssl rand -hex 32`") && !text.contains('\n'),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file_which_wins_over_the_default() {
+    let file = "TIDINGS_LISTEN = \"127.0.0.1:1111\"\nTIDINGS_DATA_DIR = \"from-file\"\n";
+    let settings = load(&[("TIDINGS_LISTEN", "127.0.0.1:2222")], file).unwrap();
+    assert_eq!(settings.listen.port(), 2222);
+    assert_eq!(settings.data_dir, Path::new("from-file"));
+    assert_eq!(settings.receiver_listen.port(), 3010);
+}
+
+#[test]
+fn an_empty_value_is_none() {
+    let file = "TIDINGS_LISTEN = \"127.0.0.1:1111\"\nTIDINGS_OPS_LISTEN = \"\"\n";
+    let settings = load(&[("TIDINGS_LISTEN", ""), ("WEBHOOK_URL", "  ")], file).unwrap();
+    assert_eq!(settings.listen.port(), 1111);
+    assert_eq!(settings.ops_listen.port(), 0);
+    assert!(settings.webhook_url.is_none());
+}
+
+#[test]
+fn a_file_that_does_not_exist_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    Settings::load(std::iter::empty(), Some(&folder.path().join(FILE))).unwrap();
+}
+
+#[test]
+fn values_are_parsed() {
+    let settings = load(
+        &[
+            ("DATABASE_URL", "postgres://tidings:hidden@localhost/tidings"),
+            ("KAFKA_BROKERS", "one:9092, two:9093"),
+            ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
+            ("KAFKA_SASL_PASSWORD", " hidden "),
+            ("TIDINGS_WEBHOOK_ALLOW", "10.0.0.0/8, fd00::/8"),
+            ("TIDINGS_ATTEMPT_TIMEOUT", "1500ms"),
+            ("WEBHOOK_URL", "https://hooks.example/tidings"),
+            ("TIDINGS_RETRY_SCHEDULE", "0s,5m"),
+        ],
+        "",
+    )
+    .unwrap();
+    assert_eq!(settings.kafka_brokers.as_deref(), Some("one:9092,two:9093"));
+    let properties: Vec<_> = settings.exposed_kafka_properties().collect();
+    assert_eq!(
+        properties,
+        [("security.protocol", "sasl_ssl"), ("sasl.password", " hidden ")]
+    );
+    assert_eq!(settings.webhook_allow.len(), 2);
+    assert_eq!(settings.attempt_timeout, Duration::from_millis(1500));
+    assert_eq!(
+        settings.webhook_url.unwrap().to_string(),
+        "https://hooks.example/tidings"
+    );
+    assert_eq!(settings.retry_schedule.attempts(), 2);
+}
+
+#[test]
+fn nothing_shows_a_secret() {
+    let settings = load(
+        &[
+            ("DATABASE_URL", "postgres://tidings:hidden@localhost/tidings"),
+            ("KAFKA_SASL_PASSWORD", "hidden"),
+            ("TIDINGS_API_KEY", "hidden"),
+            ("WEBHOOK_SECRET", "hidden"),
+        ],
+        "",
+    )
+    .unwrap();
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("hidden"), "{shown}");
+    for bad in [
+        ("DATABASE_URL", "mysql://u:hidden@host/db"),
+        ("TIDINGS_API_KEY", " hidden"),
+    ] {
+        let refusal = refusal(&[bad], "");
+        assert!(!refusal.contains("hidden"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_bad_value_is_refused_by_name_with_its_source_and_an_example() {
+    for (name, values) in [
+        ("TIDINGS_PROFILE", &["prod", "Production"][..]),
+        (
+            "TIDINGS_LISTEN",
+            &["3000", "localhost:3000", "127.0.0.1", "127.0.0.1:99999", "a\nb"],
+        ),
+        ("DATABASE_URL", &["mysql://host/db", "/var/db.sqlite"]),
+        (
+            "KAFKA_BROKERS",
+            &["kafka", "kafka:", ":9092", "kafka:0", "one:1,,two:2", "a b:1"],
+        ),
+        ("KAFKA_SECURITY_PROTOCOL", &["tls"]),
+        ("TIDINGS_WEBHOOK_ALLOW", &["10.0.0.0", "10.0.0.0/33", "10.0.0.0/8,"]),
+        ("TIDINGS_ATTEMPT_TIMEOUT", &["0s", "60s", "2h", "2", "soon"]),
+        ("WEBHOOK_URL", &["localhost", "ftp://host/", "http://user:pass@host/"]),
+        ("TIDINGS_RETRY_SCHEDULE", &["1s", "0s,", "0s,soon"]),
+        ("TIDINGS_API_KEY", &["key\n", "two\tparts"]),
+    ] {
+        for value in values {
+            let text = refusal(&[(name, value)], "");
+            assert!(text.starts_with(&format!("{name} (environment): ")), "{text}");
+            assert!(text.contains(&format!("for example {name}=")), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_bad_file_is_refused_by_line() {
+    assert!(refusal(&[], "TIDINGS_LISTEN = \"127.0.0.1:1\"\nTIDINGS_PROFILE development").contains("line 2"));
+    assert!(refusal(&[], "TIDINGS_LISTEN = 3000").contains("TIDINGS_LISTEN (tidings.toml): a value in quotes"));
+    assert!(refusal(&[], "TIDINGS_LISTEN = \"nowhere\"").starts_with("TIDINGS_LISTEN (tidings.toml): `nowhere`"));
+    let folder = tempfile::tempdir().unwrap();
+    let error = Settings::load(std::iter::empty(), Some(folder.path())).unwrap_err();
+    assert!(matches!(error, SettingsError::Unreadable { .. }), "{error}");
+}
+
+#[test]
+fn an_unknown_name_is_refused_with_the_one_that_was_probably_meant() {
+    for (wrong, right) in [
+        ("TIDINGS_LISTN", "TIDINGS_LISTEN"),
+        ("TIDINGS_DATADIR", "TIDINGS_DATA_DIR"),
+        ("TIDINGS_RETRY_SHEDULE", "TIDINGS_RETRY_SCHEDULE"),
+        ("TIDINGS_OPSLISTEN", "TIDINGS_OPS_LISTEN"),
+    ] {
+        let text = refusal(&[(wrong, "x")], "");
+        assert_eq!(
+            text,
+            format!("{wrong} (environment) is not a setting; did you mean {right}?")
+        );
+    }
+    for (wrong, right) in [("WEBHOOK_ULR", "WEBHOOK_URL"), ("database_url", "DATABASE_URL")] {
+        let text = refusal(&[], &format!("{wrong} = \"x\""));
+        assert_eq!(
+            text,
+            format!("{wrong} (tidings.toml) is not a setting; did you mean {right}?")
+        );
+    }
+    let text = refusal(&[], "[something]\nelse = 1");
+    assert_eq!(
+        text,
+        "something (tidings.toml) is not a setting; docs/settings.md lists all of them"
+    );
+    assert!(refusal(&[], "\"a\\nb\" = 1").starts_with("a\\nb (tidings.toml)"));
+}
+
+#[test]
+fn variables_of_others_are_left_alone() {
+    load(
+        &[
+            ("PATH", "/bin"),
+            ("WEBHOOK_ULR", "x"),
+            ("TIDINGS_TEST_BACKENDS", "external"),
+            ("", ""),
+        ],
+        "",
+    )
+    .unwrap();
+}
+
+#[test]
+fn the_table_is_sound() {
+    let mut names: Vec<_> = TABLE.iter().map(|setting| setting.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), TABLE.len(), "a name occurs twice");
+    for setting in TABLE {
+        assert!(
+            !setting.meaning.contains('|') && !setting.meaning.contains('\n'),
+            "{} breaks the table",
+            setting.name
+        );
+        if let Some(demo) = setting.demo {
+            assert_eq!(setting.development, Fallback::Value(demo), "{}", setting.name);
+        }
+        // An example is not followed by a refusal.
+        in_production(&[(setting.name, setting.example)]).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn every_setting_is_read() {
+    // A value that its parser would refuse is refused, so each name of the table reaches a parser.
+    for setting in TABLE {
+        let taken_as_it_is = setting.name == "TIDINGS_DATA_DIR"
+            || setting.name == "WEBHOOK_SECRET"
+            || setting.name.starts_with("KAFKA_SASL")
+            || setting.name == "KAFKA_SSL_CA_LOCATION";
+        assert_eq!(
+            load(&[(setting.name, "\t?")], "").is_ok(),
+            taken_as_it_is,
+            "{}",
+            setting.name
+        );
+    }
+}
+
+const BEGIN: &str = "<!-- settings: generated -->\n";
+const END: &str = "<!-- settings: end -->\n";
+
+#[test]
+fn the_documentation_has_this_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/settings.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text
+        .split_once(BEGIN)
+        .expect("docs/settings.md has a line that begins the table");
+    let (table, after) = rest
+        .split_once(END)
+        .expect("docs/settings.md has a line that ends the table");
+    let generated = format!("\n{}\n", markdown_table());
+    if table == generated {
+        return;
+    }
+    let update = "UPDATE_DOCS=1 cargo test -p tidings-runtime documentation";
+    assert!(
+        std::env::var_os("UPDATE_DOCS").is_some(),
+        "docs/settings.md is behind the code; rewrite it with `{update}`"
+    );
+    std::fs::write(&path, format!("{before}{BEGIN}{generated}{END}{after}")).unwrap();
+}
