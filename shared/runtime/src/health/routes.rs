@@ -1,4 +1,4 @@
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, ContentType};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL};
 use actix_web::{HttpResponse, Resource, Route, guard, web};
 use serde::Serialize;
 
@@ -43,7 +43,6 @@ fn page(path: &str, route: Route) -> Resource {
     let refuse = || async {
         HttpResponse::MethodNotAllowed()
             .insert_header((ALLOW, "GET, HEAD"))
-            .insert_header(ContentType::json())
             .finish()
     };
     web::resource([path.to_owned(), format!("{path}/")])
