@@ -1,1 +1,28 @@
+//! Everything Tidings keeps, on PostgreSQL or SQLite.
+//!
+//! One module per subject, each with plain functions: those that read take any connection, those that
+//! write take a [`Tx`], which only [`Db::write`] hands out. Rows stay in here; domain types go in and out.
+//!
+//! Leases and due times are on the database's clock ([`clock`]), so that processes whose clocks differ
+//! agree on them.
 
+pub mod audit;
+mod clock;
+pub mod contacts;
+mod db;
+pub mod dead_letters;
+pub mod deliveries;
+pub mod endpoints;
+mod entities;
+mod error;
+pub mod events;
+pub mod idempotency;
+pub mod messages;
+pub mod outbox;
+
+pub use db::{Db, Location, Tx};
+pub use error::Error;
+/// What the reading functions take: [`Db::read`], or a transaction's [`Tx::conn`].
+pub use sea_orm::ConnectionTrait;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;

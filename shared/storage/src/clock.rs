@@ -1,0 +1,50 @@
+//! The database's clock, in both dialects.
+//!
+//! Times of leases and due times are written and compared by expressions of the database only. SQLite
+//! keeps times as text; the format here sorts together with the one that sqlx writes.
+
+use std::time::Duration;
+
+use sea_orm::DbBackend;
+use sea_orm::sea_query::{Expr, ExprTrait};
+
+/// The present.
+pub(crate) fn now(backend: DbBackend) -> Expr {
+    match backend {
+        DbBackend::Postgres => Expr::cust("clock_timestamp()"),
+        _ => Expr::cust("strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')"),
+    }
+}
+
+/// The present and that much more.
+pub(crate) fn after(backend: DbBackend, delay: Duration) -> Expr {
+    shifted(backend, delay.as_secs_f64())
+}
+
+/// The present less that much.
+pub(crate) fn before(backend: DbBackend, age: Duration) -> Expr {
+    shifted(backend, -age.as_secs_f64())
+}
+
+fn shifted(backend: DbBackend, seconds: f64) -> Expr {
+    match backend {
+        DbBackend::Postgres => Expr::cust_with_values("clock_timestamp() + $1 * interval '1 second'", [seconds]),
+        _ => Expr::cust_with_values(
+            "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now', ?)",
+            [format!("{seconds:+.3} seconds")],
+        ),
+    }
+}
+
+/// Seconds since the time in a column, as a floating-point number.
+pub(crate) fn seconds_since(backend: DbBackend, column: Expr) -> Expr {
+    match backend {
+        DbBackend::Postgres => Expr::cust_with_exprs("extract(epoch from clock_timestamp() - $1)::float8", [column]),
+        _ => Expr::cust_with_exprs("(julianday('now') - julianday(?)) * 86400.0", [column]),
+    }
+}
+
+/// Whether the time in a column is not in the future.
+pub(crate) fn has_come(backend: DbBackend, column: Expr) -> Expr {
+    column.lte(now(backend))
+}

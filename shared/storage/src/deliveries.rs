@@ -1,0 +1,369 @@
+//! Deliveries: one event owed to one endpoint.
+//!
+//! **What it guarantees.** An event has one delivery per endpoint, however often it is read from its
+//! topic. A delivery is worked on under a lease; what came of an attempt is recorded only by the holder
+//! of the lease under which the attempt was made ([`settle`] compares the token and the number of
+//! attempts), so that of two workers one is heard. A worker that dies is replaced when its lease runs
+//! out.
+//!
+//! **What it does not.** An attempt that was made but not recorded is made again: whether the receiver
+//! got it cannot be known. It carries the delivery's id both times.
+//!
+//! **What may be changed safely.** The lease's length, as long as it is longer than an attempt may
+//! take; how many are claimed at a time.
+
+use std::time::Duration;
+
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockBehavior, LockType, OnConflict, Query};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
+};
+use tidings_domain::{Attempt, AttemptResult, DeliveryId, EndpointId, EventId, MessageId};
+use uuid::Uuid;
+
+use crate::entities::delivery::{self, Column, Entity};
+use crate::entities::{delivery_attempt, webhook_endpoint};
+use crate::{Result, Tx, clock};
+
+/// How long a worker has a delivery to itself. Longer than an attempt may take.
+pub const LEASE: Duration = Duration::from_secs(60);
+
+const PENDING: &str = "pending";
+const CANCELED: &str = "canceled";
+
+/// A delivery to be made.
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    pub id: DeliveryId,
+    pub endpoint: EndpointId,
+    pub event: EventId,
+    /// The message that is settled by this delivery.
+    pub message: Option<MessageId>,
+    /// The lease under which the caller will make the first attempt itself, if it can at once.
+    pub lease: Option<Uuid>,
+}
+
+/// A delivery that the caller has to itself for [`LEASE`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leased {
+    pub id: DeliveryId,
+    pub endpoint: EndpointId,
+    pub event: EventId,
+    pub message: Option<MessageId>,
+    /// Attempts made so far.
+    pub attempts: i32,
+    pub token: Uuid,
+}
+
+/// What is to become of a delivery after an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Delivered,
+    Failed,
+    /// Another attempt after this time.
+    Retry(Duration),
+}
+
+/// Adds deliveries; those that exist already are left alone. Answers which were added.
+pub async fn insert(tx: &Tx<'_>, new: &[NewDelivery]) -> Result<Vec<DeliveryId>> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut insert = Query::insert().into_table(Entity).to_owned();
+    insert.columns([
+        Column::Id,
+        Column::EndpointId,
+        Column::EventId,
+        Column::MessageId,
+        Column::Status,
+        Column::Attempts,
+        Column::DueAt,
+        Column::LeaseToken,
+        Column::LeasedUntil,
+        Column::CreatedAt,
+    ]);
+    for delivery in new {
+        let leased_until = match delivery.lease {
+            Some(_) => clock::after(tx.backend(), LEASE),
+            None => Expr::value(Option::<chrono::DateTime<chrono::Utc>>::None),
+        };
+        insert.values_panic([
+            delivery.id.as_uuid().into(),
+            delivery.endpoint.as_str().into(),
+            delivery.event.as_uuid().into(),
+            Expr::value(delivery.message.map(MessageId::as_uuid)),
+            PENDING.into(),
+            0_i32.into(),
+            clock::now(tx.backend()),
+            Expr::value(delivery.lease),
+            leased_until,
+            clock::now(tx.backend()),
+        ]);
+    }
+    insert.on_conflict(
+        OnConflict::columns([Column::EventId, Column::EndpointId])
+            .do_nothing()
+            .to_owned(),
+    );
+    insert.returning_col(Column::Id);
+    let rows = tx.conn().query_all(&insert).await?;
+    rows.into_iter()
+        .map(|row| Ok(DeliveryId::from(row.try_get::<Uuid>("", "id")?)))
+        .collect()
+}
+
+/// Leases deliveries that are due and that nobody works on, the longest due first: at most `limit`,
+/// none of the endpoints named.
+pub async fn claim(tx: &Tx<'_>, limit: u64, except: &[EndpointId], token: Uuid) -> Result<Vec<Leased>> {
+    let backend = tx.backend();
+    let enabled = webhook_endpoint::Entity::find()
+        .select_only()
+        .column(webhook_endpoint::Column::Id)
+        .filter(webhook_endpoint::Column::State.eq("enabled"))
+        .filter(webhook_endpoint::Column::DeletedAt.is_null())
+        .into_query();
+    let mut due = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Status.eq(PENDING))
+        .filter(clock::has_come(backend, Expr::col(Column::DueAt)))
+        .filter(unleased(tx))
+        .filter(Column::EndpointId.in_subquery(enabled));
+    if !except.is_empty() {
+        due = due.filter(Column::EndpointId.is_not_in(except.iter().map(EndpointId::as_str)));
+    }
+    let due = due
+        .order_by_asc(Column::DueAt)
+        .limit(limit)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .into_query();
+    let claimed = Entity::update_many()
+        .col_expr(Column::LeaseToken, Expr::value(token))
+        .col_expr(Column::LeasedUntil, clock::after(backend, LEASE))
+        .filter(Column::Id.in_subquery(due))
+        .exec_with_returning(tx.conn())
+        .await?;
+    Ok(claimed.into_iter().map(|row| leased(row, token)).collect())
+}
+
+fn leased(row: delivery::Model, token: Uuid) -> Leased {
+    Leased {
+        id: row.id.into(),
+        endpoint: row.endpoint_id.into(),
+        event: row.event_id.into(),
+        message: row.message_id.map(MessageId::from),
+        attempts: row.attempts,
+        token,
+    }
+}
+
+fn unleased(tx: &Tx<'_>) -> Condition {
+    Condition::any()
+        .add(Column::LeasedUntil.is_null())
+        .add(Expr::col(Column::LeasedUntil).lt(clock::now(tx.backend())))
+}
+
+/// Gives a lease back without an attempt having been made; the delivery stays due.
+pub async fn release(tx: &Tx<'_>, lease: &Leased) -> Result<()> {
+    let update = Entity::update_many()
+        .col_expr(Column::LeaseToken, Expr::value(Option::<Uuid>::None))
+        .col_expr(
+            Column::LeasedUntil,
+            Expr::value(Option::<chrono::DateTime<chrono::Utc>>::None),
+        )
+        .filter(Column::Id.eq(lease.id.as_uuid()))
+        .filter(Column::LeaseToken.eq(lease.token));
+    update.exec(tx.conn()).await?;
+    Ok(())
+}
+
+/// Records an attempt made under a lease and what is to become of the delivery. Answers `false`, and
+/// records nothing, if the lease is no longer the one it was made under.
+pub async fn settle(tx: &Tx<'_>, lease: &Leased, attempt: &Attempt, verdict: &Verdict) -> Result<bool> {
+    let backend = tx.backend();
+    let update = Entity::update_many()
+        .col_expr(Column::Attempts, Expr::value(lease.attempts + 1))
+        .col_expr(Column::LeaseToken, Expr::value(Option::<Uuid>::None))
+        .col_expr(
+            Column::LeasedUntil,
+            Expr::value(Option::<chrono::DateTime<chrono::Utc>>::None),
+        );
+    let update = match verdict {
+        Verdict::Delivered => update
+            .col_expr(Column::Status, "delivered".into())
+            .col_expr(Column::SettledAt, clock::now(backend)),
+        Verdict::Failed => update
+            .col_expr(Column::Status, "failed".into())
+            .col_expr(Column::SettledAt, clock::now(backend)),
+        Verdict::Retry(delay) => update.col_expr(Column::DueAt, clock::after(backend, *delay)),
+    };
+    let update = update
+        .filter(Column::Id.eq(lease.id.as_uuid()))
+        .filter(Column::Status.eq(PENDING))
+        .filter(Column::Attempts.eq(lease.attempts))
+        .filter(Column::LeaseToken.eq(lease.token));
+    if update.exec(tx.conn()).await?.rows_affected == 0 {
+        return Ok(false);
+    }
+    let (status, body, error) = match &attempt.result {
+        AttemptResult::Answered { status, body, .. } => {
+            (i16::try_from(*status).ok(), Some(body.replace('\0', "\u{fffd}")), None)
+        }
+        AttemptResult::Unanswered { error } => (None, None, Some(error.clone())),
+    };
+    let row = delivery_attempt::ActiveModel {
+        delivery_id: Set(lease.id.as_uuid()),
+        number: Set(attempt.number),
+        started_at: Set(attempt.started_at),
+        duration_ms: Set(i64::try_from(attempt.duration.as_millis()).unwrap_or(i64::MAX)),
+        status: Set(status),
+        body: Set(body),
+        error: Set(error),
+    };
+    delivery_attempt::Entity::insert(row)
+        .exec_without_returning(tx.conn())
+        .await?;
+    Ok(true)
+}
+
+/// Cancels what is owed to endpoints that were deleted; answers how much that was.
+pub async fn cancel_orphans(tx: &Tx<'_>) -> Result<u64> {
+    let deleted = webhook_endpoint::Entity::find()
+        .select_only()
+        .column(webhook_endpoint::Column::Id)
+        .filter(webhook_endpoint::Column::DeletedAt.is_not_null())
+        .into_query();
+    let update = Entity::update_many()
+        .col_expr(Column::Status, CANCELED.into())
+        .col_expr(Column::SettledAt, clock::now(tx.backend()))
+        .filter(Column::Status.eq(PENDING))
+        .filter(Column::EndpointId.in_subquery(deleted));
+    Ok(update.exec(tx.conn()).await?.rows_affected)
+}
+
+/// Ends all leases. Only for a process that knows to be the only one, at its start: whoever held them is gone.
+pub async fn clear_leases(tx: &Tx<'_>) -> Result<u64> {
+    let update = Entity::update_many()
+        .col_expr(Column::LeaseToken, Expr::value(Option::<Uuid>::None))
+        .col_expr(
+            Column::LeasedUntil,
+            Expr::value(Option::<chrono::DateTime<chrono::Utc>>::None),
+        )
+        .filter(Column::Status.eq(PENDING))
+        .filter(Column::LeaseToken.is_not_null());
+    Ok(update.exec(tx.conn()).await?.rows_affected)
+}
+
+/// What is still to be done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backlog {
+    pub pending: i64,
+    /// For how long the one that is due the longest has been due, in seconds; 0 if none is due.
+    pub lag_seconds: f64,
+    /// Until the next one that nobody works on is due, in seconds; negative if one is due already.
+    pub next_in_seconds: Option<f64>,
+}
+
+#[derive(FromQueryResult)]
+struct BacklogRow {
+    pending: i64,
+    oldest: Option<f64>,
+    next: Option<f64>,
+}
+
+/// Looks at what is pending for endpoints that are enabled.
+pub async fn backlog(conn: &impl ConnectionTrait) -> Result<Backlog> {
+    let backend = conn.get_database_backend();
+    let age = || clock::seconds_since(backend, Expr::col((Entity, Column::DueAt)));
+    let free = Expr::col((Entity, Column::LeasedUntil)).is_null();
+    let row = Entity::find()
+        .select_only()
+        .expr_as(Expr::col((Entity, Column::Id)).count(), "pending")
+        .expr_as(age().max(), "oldest")
+        .expr_as(
+            Expr::case(free, age()).finally(Expr::value(Option::<f64>::None)).max(),
+            "next",
+        )
+        .inner_join_endpoints()
+        .filter(Column::Status.eq(PENDING))
+        .filter(webhook_endpoint::Column::State.eq("enabled"))
+        .into_model::<BacklogRow>()
+        .one(conn)
+        .await?;
+    let row = row.unwrap_or(BacklogRow {
+        pending: 0,
+        oldest: None,
+        next: None,
+    });
+    Ok(Backlog {
+        pending: row.pending,
+        lag_seconds: row.oldest.unwrap_or_default().max(0.0),
+        next_in_seconds: row.next.map(|since| -since),
+    })
+}
+
+trait JoinEndpoints {
+    fn inner_join_endpoints(self) -> Self;
+}
+
+impl JoinEndpoints for sea_orm::Select<Entity> {
+    fn inner_join_endpoints(mut self) -> Self {
+        let same = Expr::col((Entity, Column::EndpointId))
+            .eq(Expr::col((webhook_endpoint::Entity, webhook_endpoint::Column::Id)));
+        QuerySelect::query(&mut self).inner_join(webhook_endpoint::Entity, same);
+        self
+    }
+}
+
+/// How many deliveries there are in each status.
+pub async fn counts(conn: &impl ConnectionTrait) -> Result<Vec<(String, i64)>> {
+    let counts = Entity::find()
+        .select_only()
+        .column(Column::Status)
+        .expr(Expr::col(Column::Id).count())
+        .group_by(Column::Status)
+        .order_by_asc(Column::Status);
+    Ok(counts.into_tuple().all(conn).await?)
+}
+
+/// Every attempt to deliver one event, by endpoint and number.
+pub async fn attempts(conn: &impl ConnectionTrait, event: EventId) -> Result<Vec<(EndpointId, Attempt)>> {
+    let deliveries = Entity::find()
+        .filter(Column::EventId.eq(event.as_uuid()))
+        .order_by_asc(Column::EndpointId);
+    let mut attempts = Vec::new();
+    for delivery in deliveries.all(conn).await? {
+        let rows = delivery_attempt::Entity::find()
+            .filter(delivery_attempt::Column::DeliveryId.eq(delivery.id))
+            .order_by_asc(delivery_attempt::Column::Number);
+        let rows = rows.all(conn).await?;
+        attempts.extend(
+            rows.into_iter()
+                .map(|row| (delivery.endpoint_id.clone().into(), Attempt::from(row))),
+        );
+    }
+    Ok(attempts)
+}
+
+impl From<delivery_attempt::Model> for Attempt {
+    fn from(row: delivery_attempt::Model) -> Self {
+        let result = match row.status {
+            Some(status) => AttemptResult::Answered {
+                status: u16::try_from(status).unwrap_or_default(),
+                body: row.body.unwrap_or_default(),
+                retry_after: None,
+            },
+            None => AttemptResult::Unanswered {
+                error: row.error.unwrap_or_default(),
+            },
+        };
+        let duration = Duration::from_millis(u64::try_from(row.duration_ms).unwrap_or_default());
+        Self {
+            number: row.number,
+            started_at: row.started_at,
+            duration,
+            result,
+        }
+    }
+}

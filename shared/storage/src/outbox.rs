@@ -1,0 +1,71 @@
+//! The transactional outbox.
+//!
+//! **What it guarantees.** [`enqueue`] is the only way to emit an event, and it takes the transaction
+//! of the change it tells of: there is no change without its event and no event without its change.
+//! Each event is published at least once. Those of one aggregate are published in the order of their
+//! versions, because the outbox id is drawn while the aggregate's row is locked.
+//!
+//! **What it does not.** An event can be published twice: after a crash between publishing and
+//! removal, or by a relay that lost its lease while a send was under way. Both copies carry the same
+//! `ce_id`. There is no order between aggregates, and neither ids nor times of events follow the order
+//! of commits, so nobody may read the outbox with a cursor.
+//!
+//! **What may be changed safely.** How rows are read and how many; how relays learn of new rows. Not
+//! safely: the number of shards, which stands in the rows, and that `enqueue` comes after the
+//! aggregate's row is written or locked.
+
+mod relay;
+mod wake;
+
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, PaginatorTrait};
+use sha2::{Digest, Sha256};
+use tidings_domain::{Clock, EventId};
+use tidings_events::{Event, EventRecord, Origin};
+
+pub use self::relay::RelayOutbox;
+pub(crate) use self::wake::Wake;
+pub use self::wake::exchange;
+use crate::entities::outbox::{ActiveModel, Entity};
+use crate::{Error, Result, Tx, events};
+
+const SHARDS: u8 = 16;
+
+/// Emits an event as part of the transaction. Call it after the aggregate's row was written or locked.
+pub async fn enqueue<E: Event>(tx: &Tx<'_>, event: &E, origin: &Origin, clock: &dyn Clock) -> Result<EventId> {
+    let record = EventRecord::new(event, origin, clock).map_err(|error| Error::Corrupt(error.to_string()))?;
+    events::insert(tx, &record).await?;
+    insert(tx, [(record.id, shard(&record.key))]).await?;
+    Ok(record.id)
+}
+
+/// Publishes events again, under the ids they have: for those that no consumer took care of.
+pub async fn enqueue_again(tx: &Tx<'_>, ids: &[EventId]) -> Result<()> {
+    let records = events::find_all(tx.conn(), ids).await?;
+    insert(tx, records.values().map(|record| (record.id, shard(&record.key)))).await
+}
+
+/// How many events wait to be published.
+pub async fn depth(conn: &impl ConnectionTrait) -> Result<u64> {
+    Ok(Entity::find().count(conn).await?)
+}
+
+async fn insert(tx: &Tx<'_>, entries: impl IntoIterator<Item = (EventId, i16)>) -> Result<()> {
+    let rows: Vec<_> = entries
+        .into_iter()
+        .map(|(id, shard)| ActiveModel {
+            event_id: Set(id.as_uuid()),
+            shard: Set(shard),
+            ..Default::default()
+        })
+        .collect();
+    if !rows.is_empty() {
+        Entity::insert_many(rows).exec_without_returning(tx.conn()).await?;
+        tx.note_events();
+    }
+    Ok(())
+}
+
+/// All events of an aggregate are in one shard. Stands in the rows, so it cannot change.
+fn shard(key: &str) -> i16 {
+    i16::from(Sha256::digest(key)[0] % SHARDS)
+}
