@@ -8,3 +8,4 @@ mod ops;
 mod receiver;
 mod signals;
 mod supervisor;
+mod telemetry;
