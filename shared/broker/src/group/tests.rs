@@ -1,3 +1,6 @@
+use bytes::Bytes;
+
+use super::member::SyncResult;
 use super::*;
 
 struct Fixture {

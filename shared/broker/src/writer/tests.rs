@@ -1,3 +1,6 @@
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+
 use super::*;
 use crate::batch::tests::batch;
 use crate::config::Config;
@@ -22,40 +25,40 @@ impl Fault {
 const STORAGE: Result<i64, ResponseError> = Err(ResponseError::KafkaStorageError);
 const OUT_OF_ORDER: Result<i64, ResponseError> = Err(ResponseError::OutOfOrderSequenceNumber);
 
-/// Removed when dropped.
-struct Dir(std::path::PathBuf);
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 struct Log {
     writer: Writer,
     store: Store,
-    dir: Dir,
+    dir: TempDir,
+    room: Arc<Semaphore>,
 }
 
 impl Log {
-    async fn new(name: &str) -> Self {
-        let dir = Dir(std::env::temp_dir().join(format!("tidings-broker-{}-{name}", std::process::id())));
-        let mut log = Self::open(dir).await;
+    async fn new() -> Self {
+        let mut log = Self::open(tempfile::tempdir().unwrap()).await;
         log.create().await;
         log
     }
 
-    async fn open(dir: Dir) -> Self {
-        let (store, writer) = Store::open(&Config::new(([127, 0, 0, 1], 0).into(), &dir.0))
+    async fn open(dir: TempDir) -> Self {
+        let (store, writer) = Store::open(&Config::new(([127, 0, 0, 1], 0).into(), dir.path()))
             .await
             .unwrap();
-        Self { writer, store, dir }
+        Self {
+            writer,
+            store,
+            dir,
+            room: Arc::new(Semaphore::new(1)),
+        }
     }
 
-    async fn close(self) -> Dir {
+    async fn close(self) -> TempDir {
         self.store.close().await;
         self.writer.connection.unwrap().close().await.unwrap();
         self.dir
+    }
+
+    fn room(&self) -> OwnedSemaphorePermit {
+        self.room.clone().try_acquire_many_owned(0).unwrap()
     }
 
     async fn one<T>(&mut self, command: impl FnOnce(Reply<T>) -> Command) -> T {
@@ -85,6 +88,7 @@ impl Log {
             group.push(Command::Append {
                 partition: partition.clone(),
                 batch,
+                room: self.room(),
                 reply,
             });
             pending.push(done);
@@ -113,7 +117,7 @@ impl Log {
 
 #[tokio::test]
 async fn nothing_overtakes_a_batch_whose_commit_failed() {
-    let mut log = Log::new("overtake").await;
+    let mut log = Log::new().await;
     let p = log.producer().await;
     log.writer.fault = Some(Fault::Before);
     assert_eq!(log.append(&[(p, 0, 0)]).await, [STORAGE]);
@@ -143,7 +147,7 @@ async fn nothing_overtakes_a_batch_whose_commit_failed() {
 #[tokio::test]
 async fn a_commit_that_only_seemed_to_fail_is_neither_lost_nor_doubled() {
     for first in [0, 1] {
-        let mut log = Log::new(&format!("seemed-{first}")).await;
+        let mut log = Log::new().await;
         let p = log.producer().await;
         log.writer.fault = Some(Fault::After);
         assert_eq!(log.append(&[(p, 0, 0)]).await, [STORAGE]);
@@ -158,7 +162,7 @@ async fn a_commit_that_only_seemed_to_fail_is_neither_lost_nor_doubled() {
 
 #[tokio::test]
 async fn a_new_producer_starts_at_zero_unless_its_past_may_be_gone() {
-    let mut log = Log::new("start").await;
+    let mut log = Log::new().await;
     let p = log.producer().await;
     assert_eq!(
         log.append(&[(p, 0, 1), (p, 0, 0), (p, 0, 1)]).await,
@@ -175,7 +179,16 @@ async fn a_new_producer_starts_at_zero_unless_its_past_may_be_gone() {
         reply,
     })
     .await;
-    log.one(|reply| Command::Purge { reply }).await;
+    let partition = log.store.partition("t", 0).unwrap().id;
+    assert_eq!(
+        log.one(|reply| Command::Purge {
+            partition,
+            start: 3,
+            reply
+        })
+        .await,
+        3
+    );
     log.writer.known.tails.clear();
     assert_eq!(log.append(&[(q, 0, 1)]).await, [Ok(3)]);
     // Its topic was made anew.
@@ -188,7 +201,7 @@ async fn a_new_producer_starts_at_zero_unless_its_past_may_be_gone() {
     assert_eq!(log.append(&[(q, 0, 2)]).await, [Ok(0)]);
     // All data was wiped, and others produce now.
     let dir = log.close().await;
-    std::fs::remove_dir_all(&dir.0).unwrap();
+    std::fs::remove_dir_all(dir.path()).unwrap();
     let mut log = Log::open(dir).await;
     log.create().await;
     assert_eq!(log.append(&[(q, 0, 3)]).await, [Ok(0)]);
@@ -197,7 +210,7 @@ async fn a_new_producer_starts_at_zero_unless_its_past_may_be_gone() {
 
 #[tokio::test]
 async fn a_producer_that_was_silent_for_long_goes_on_where_it_stopped() {
-    let mut log = Log::new("silent").await;
+    let mut log = Log::new().await;
     let (p, q) = (log.producer().await, log.producer().await);
     assert_eq!(log.append(&[(p, 0, 0), (p, 0, 1)]).await, [Ok(0), Ok(1)]);
     let others: Vec<_> = (0..REMEMBERED_BATCHES as i32 + 1).map(|i| (q, 0, i)).collect();
@@ -210,10 +223,12 @@ async fn a_producer_that_was_silent_for_long_goes_on_where_it_stopped() {
     assert_eq!(log.append(&[(q, 0, 0), (q, 0, 7)]).await, [Ok(2), Ok(9)]);
     let partition = log.store.partition("t", 0).unwrap();
     let other = Batch::parse(batch(&[1, 1], (q, 0, 7))).unwrap();
+    let room = log.room();
     let answer = log
         .one(|reply| Command::Append {
             partition,
             batch: other,
+            room,
             reply,
         })
         .await;
