@@ -1,0 +1,179 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidings_events::RawRecord;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::batch::Batch;
+use super::flood::Flood;
+use super::session::{Session, Stop};
+use super::{ConsumerConfig, ConsumerError, HandleError, Handler};
+use crate::Connection;
+use crate::backoff::{Backoff, Outage};
+
+/// Consumes, says how it ended, and leaves the group.
+pub(super) async fn consume<H: Handler>(
+    config: ConsumerConfig,
+    handler: H,
+    connection: &Connection,
+    cancel: CancellationToken,
+    ended: oneshot::Sender<Result<(), ConsumerError>>,
+) {
+    let session = match Session::start(&config, connection, cancel) {
+        Ok(session) => session,
+        Err(error) => {
+            let _ = ended.send(Err(ConsumerError::Settings(error)));
+            return;
+        }
+    };
+    let mut worker = Worker {
+        flood: Flood::new(config.flood),
+        group: config.group,
+        handler,
+        session,
+    };
+    let stop = worker.work().await;
+    worker.session.finish().await;
+    drop(worker);
+    let _ = ended.send(match stop {
+        Stop::Cancelled => Ok(()),
+        Stop::Failed(error) => Err(error),
+    });
+}
+
+struct Worker<H> {
+    group: String,
+    handler: H,
+    session: Session,
+    flood: Flood,
+}
+
+/// What became of records that were handed out.
+enum Verdict {
+    Done,
+    Rejected(String),
+    /// Their partitions were taken away; they are somebody else's now.
+    Lost,
+}
+
+impl<H: Handler> Worker<H> {
+    async fn work(&mut self) -> Stop {
+        loop {
+            let settled = match self.session.next().await {
+                Ok(batch) => self.settle(batch).await,
+                Err(stop) => Err(stop),
+            };
+            if let Err(stop) = settled {
+                return stop;
+            }
+        }
+    }
+
+    async fn settle(&mut self, mut batch: Batch) -> Result<(), Stop> {
+        match self.hand_out(&mut batch).await? {
+            Verdict::Lost => {}
+            Verdict::Done => self.done(&batch),
+            Verdict::Rejected(reason) if batch.len() == 1 => self.set_aside(batch, &reason).await?,
+            Verdict::Rejected(reason) => {
+                tracing::debug!(reason, records = batch.len(), "batch rejected, handing out one by one");
+                for mut single in batch.into_singles() {
+                    match self.hand_out(&mut single).await? {
+                        Verdict::Lost => {}
+                        Verdict::Done => self.done(&single),
+                        Verdict::Rejected(reason) => self.set_aside(single, &reason).await?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn hand_out(&mut self, batch: &mut Batch) -> Result<Verdict, Stop> {
+        self.insist(batch, "handling records", async |handler, records| {
+            handler.handle(records).await
+        })
+        .await
+    }
+
+    /// Does something with records again and again until it works, is rejected, or is not this
+    /// member's business any more.
+    async fn insist(
+        &mut self,
+        batch: &mut Batch,
+        what: &'static str,
+        action: impl AsyncFn(&H, &[RawRecord]) -> Result<(), HandleError>,
+    ) -> Result<Verdict, Stop> {
+        let mut outage = Outage::new(what, Backoff::new(Duration::from_millis(50), Duration::from_secs(5)));
+        loop {
+            batch.retain_current(self.session.assignment());
+            if batch.is_empty() {
+                return Ok(Verdict::Lost);
+            }
+            let error = match self.session.drive(action(&self.handler, batch.records())).await? {
+                Ok(()) => {
+                    outage.worked();
+                    return Ok(Verdict::Done);
+                }
+                Err(HandleError::Reject(reason)) => {
+                    outage.worked();
+                    return Ok(Verdict::Rejected(reason));
+                }
+                Err(HandleError::Fatal(error)) => return Err(Stop::Failed(ConsumerError::Handler(error))),
+                Err(HandleError::Retry(error)) => error,
+            };
+            metrics::counter!("tidings_consumer_retries_total", "group" => self.group.clone()).increment(1);
+            let pause = outage.failed(error.as_ref());
+            self.session.rest(pause).await?;
+        }
+    }
+
+    fn done(&mut self, batch: &Batch) {
+        self.session.done(batch);
+        self.flood.handled(batch.len());
+        let mut topics = BTreeMap::new();
+        for record in batch.records() {
+            *topics.entry(record.topic.as_str()).or_insert(0) += 1;
+        }
+        for (topic, records) in topics {
+            let labels = [("group", self.group.clone()), ("topic", topic.to_owned())];
+            metrics::counter!("tidings_consumer_records_total", &labels).increment(records);
+        }
+    }
+
+    /// Sets aside the one record of a batch.
+    async fn set_aside(&mut self, mut single: Batch, reason: &str) -> Result<(), Stop> {
+        if let Err(flood) = self.flood.setting_aside() {
+            return Err(Stop::Failed(ConsumerError::Flood {
+                group: self.group.clone(),
+                count: flood.count,
+                of: flood.of,
+                reason: reason.to_owned(),
+            }));
+        }
+        let set_aside = async |handler: &H, records: &[RawRecord]| {
+            for record in records {
+                handler.set_aside(record, reason).await?;
+            }
+            Ok(())
+        };
+        match self.insist(&mut single, "setting a record aside", set_aside).await? {
+            Verdict::Lost => {}
+            Verdict::Rejected(reason) => return Err(Stop::Failed(ConsumerError::NotSetAside(reason))),
+            Verdict::Done => {
+                for RawRecord {
+                    topic,
+                    partition,
+                    offset,
+                    ..
+                } in single.records()
+                {
+                    tracing::warn!(topic, partition, offset, reason, "record set aside");
+                }
+                metrics::counter!("tidings_consumer_set_aside_total", "group" => self.group.clone()).increment(1);
+                self.session.done(&single);
+            }
+        }
+        Ok(())
+    }
+}
