@@ -16,7 +16,9 @@ impl Group {
         if matches!(self.state, State::PreparingRebalance { .. }) {
             return;
         }
-        for member in &mut self.members {
+        for member in self.members.iter_mut().filter(|m| m.is_syncing()) {
+            // Its session did not run while it waited.
+            member.touch(now);
             member.answer_sync(Err(ResponseError::RebalanceInProgress));
         }
         let not_before = if self.state == State::Empty {
