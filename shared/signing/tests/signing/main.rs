@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod foreign;
 mod interoperability;
 mod properties;
 mod refusals;
