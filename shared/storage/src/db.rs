@@ -116,6 +116,15 @@ impl Db {
         result
     }
 
+    /// How many rows a consumer writes in one transaction at most. On SQLite a longer one would keep
+    /// everyone else from writing.
+    pub fn rows_per_write(&self) -> usize {
+        match self.writer {
+            Writer::Own(_) => 1_000,
+            Writer::Grouped(_) => 200,
+        }
+    }
+
     pub(crate) fn outbox(&self) -> &Arc<outbox::Wake> {
         &self.outbox
     }

@@ -74,6 +74,7 @@ fn may_pass(error: &SqlxError) -> bool {
             Ok(5 | 6 | 7 | 10 | 13 | 14)
         );
     }
-    // PostgreSQL: connection, rollback by the system, resources, intervention by an operator, system errors.
-    matches!(&code[..2], "08" | "40" | "53" | "57" | "58") || code == "25006"
+    // PostgreSQL: connection, rollback by the system, resources, intervention by an operator, system errors;
+    // a standby, and a lock that was not to be had in time.
+    matches!(&code[..2], "08" | "40" | "53" | "57" | "58") || matches!(&*code, "25006" | "55P03")
 }
