@@ -1,0 +1,144 @@
+//! A broker that goes away and comes back. Only the embedded one can be told to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tidings_events::TOPICS;
+use tidings_messaging::{Probe, ProbeError, topics};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::TestBroker;
+use crate::outbox::{MemoryOutbox, shard};
+use crate::recorder::{Recorder, RunningConsumer, group};
+use crate::{eventually, in_time};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_while_the_broker_is_away() {
+    let mut broker = TestBroker::embedded().await;
+    let topic = broker.topic(3).await;
+    let outbox = MemoryOutbox::default();
+    let relay = outbox.relay(&broker.connection);
+    let recorder = Recorder::default();
+    let consumer = RunningConsumer::start(&group(), &topic, recorder.clone(), &broker.connection);
+    outbox.write(&topic, "key-0");
+    eventually("the first event", || recorder.effects() == 1).await;
+
+    // Writes go on all the time, whatever the broker does.
+    let writing = Arc::new(AtomicBool::new(true));
+    let writer = tokio::spawn({
+        let (outbox, topic, writing) = (outbox.clone(), topic.clone(), writing.clone());
+        async move {
+            let mut written = 1;
+            while writing.load(Ordering::SeqCst) {
+                for _ in 0..5 {
+                    outbox.write(&topic, &format!("key-{}", written % 17));
+                    written += 1;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            written
+        }
+    });
+    for _ in 0..3 {
+        let before = recorder.effects();
+        eventually("events while it is there", || recorder.effects() > before + 100).await;
+        broker.stop().await;
+        eventually("a backlog", || outbox.depth() > 300).await;
+        broker.start().await;
+    }
+    writing.store(false, Ordering::SeqCst);
+    let written = writer.await.unwrap();
+    eventually("all events", || recorder.effects() == written).await;
+    recorder.assert_in_order();
+    eventually("an empty outbox", || outbox.depth() == 0).await;
+    relay.stop().await;
+    consumer.stop().await;
+    broker.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_lost_while_the_broker_is_away_is_not_published() {
+    let mut broker = TestBroker::embedded().await;
+    let topic = broker.topic(1).await;
+    let outbox = MemoryOutbox::default();
+    let relay = outbox.relay(&broker.connection);
+    outbox.write(&topic, "a");
+    eventually("the first event", || outbox.depth() == 0).await;
+
+    broker.stop().await;
+    let (lost, kept) = ("a", "b");
+    for _ in 0..10 {
+        outbox.write(&topic, lost);
+        outbox.write(&topic, kept);
+    }
+    // The relay has handed them to its producer by now, or will find the shard gone.
+    tokio::task::yield_now().await;
+    outbox.give(shard(lost), Some("somebody else"));
+    // It learns of that when it renews its leases, although it waits for the broker.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    broker.start().await;
+    eventually("the other shard", || outbox.keys().iter().all(|key| key == lost)).await;
+    assert_eq!(outbox.depth(), 10);
+
+    let recorder = Recorder::default();
+    let consumer = RunningConsumer::start(&group(), &topic, recorder.clone(), &broker.connection);
+    eventually("what was published", || recorder.effects() == 11).await;
+    outbox.give(shard(lost), None);
+    eventually("the rest", || recorder.effects() == 21).await;
+    recorder.assert_in_order();
+    assert_eq!(
+        recorder.handed_out(),
+        21,
+        "nothing of the lost shard was published by this relay before"
+    );
+    relay.stop().await;
+    consumer.stop().await;
+    broker.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_ends_in_time_although_the_broker_is_away() {
+    let mut broker = TestBroker::embedded().await;
+    let topic = broker.topic(1).await;
+    let outbox = MemoryOutbox::default();
+    let relay = outbox.relay(&broker.connection);
+    let recorder = Recorder::default();
+    let consumer = RunningConsumer::start(&group(), &topic, recorder.clone(), &broker.connection);
+    outbox.write(&topic, "key");
+    eventually("the first event", || recorder.effects() == 1).await;
+    broker.stop().await;
+    outbox.write(&topic, "key");
+    let start = Instant::now();
+    tokio::join!(relay.stop(), consumer.stop());
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    assert_eq!(outbox.depth(), 1, "what was not published stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_probe_tells_whether_the_broker_is_ready() {
+    let mut broker = TestBroker::embedded().await;
+    let probe = Probe::new(&broker.connection).unwrap();
+    let missing = probe.check(TOPICS).await;
+    assert!(
+        matches!(missing, Err(ProbeError::Missing("contacts-events"))),
+        "{missing:?}"
+    );
+    topics::ensure(&broker.connection, TOPICS).await.unwrap();
+    probe.check(TOPICS).await.unwrap();
+    broker.stop().await;
+    let start = Instant::now();
+    assert!(matches!(probe.check(TOPICS).await, Err(ProbeError::Silent(_))));
+    assert!(start.elapsed() < Duration::from_secs(5));
+
+    // Topics are waited for just as long.
+    let cancel = CancellationToken::new();
+    let ensured = tokio::spawn({
+        let (connection, cancel) = (broker.connection.clone(), cancel.clone());
+        async move { topics::ensure_with_retry(&connection, TOPICS, &cancel).await }
+    });
+    broker.start().await;
+    in_time("the topics", ensured).await.unwrap().unwrap();
+    probe.check(TOPICS).await.unwrap();
+    broker.end().await;
+}
