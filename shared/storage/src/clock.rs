@@ -46,5 +46,10 @@ pub(crate) fn seconds_since(backend: DbBackend, column: Expr) -> Expr {
 
 /// Whether the time in a column is not in the future.
 pub(crate) fn has_come(backend: DbBackend, column: Expr) -> Expr {
-    column.lte(now(backend))
+    let now = match backend {
+        // The same for the whole statement, unlike `clock_timestamp()`, so that an index on the column is of use.
+        DbBackend::Postgres => Expr::cust("statement_timestamp()"),
+        _ => now(backend),
+    };
+    column.lte(now)
 }

@@ -12,9 +12,10 @@
 //! **What may be changed safely.** The lease's length, as long as it is longer than an attempt may
 //! take; how many are claimed at a time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockBehavior, LockType, OnConflict, Query};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockBehavior, LockType, OnConflict, Query, SelectStatement};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
@@ -31,6 +32,8 @@ pub const LEASE: Duration = Duration::from_secs(60);
 
 const PENDING: &str = "pending";
 const CANCELED: &str = "canceled";
+/// Rows of one `INSERT` at most: databases limit how many values a statement may carry.
+const INSERT_ROWS: usize = 1000;
 
 /// A delivery to be made.
 #[derive(Debug, Clone)]
@@ -67,9 +70,14 @@ pub enum Verdict {
 
 /// Adds deliveries; those that exist already are left alone. Answers which were added.
 pub async fn insert(tx: &Tx<'_>, new: &[NewDelivery]) -> Result<Vec<DeliveryId>> {
-    if new.is_empty() {
-        return Ok(Vec::new());
+    let mut added = Vec::with_capacity(new.len());
+    for rows in new.chunks(INSERT_ROWS) {
+        added.extend(insert_rows(tx, rows).await?);
     }
+    Ok(added)
+}
+
+async fn insert_rows(tx: &Tx<'_>, new: &[NewDelivery]) -> Result<Vec<DeliveryId>> {
     let mut insert = Query::insert().into_table(Entity).to_owned();
     insert.columns([
         Column::Id,
@@ -116,20 +124,36 @@ pub async fn insert(tx: &Tx<'_>, new: &[NewDelivery]) -> Result<Vec<DeliveryId>>
 /// Leases deliveries that are due and that nobody works on, the longest due first: at most `limit`,
 /// none of the endpoints named.
 pub async fn claim(tx: &Tx<'_>, limit: u64, except: &[EndpointId], token: Uuid) -> Result<Vec<Leased>> {
-    let backend = tx.backend();
-    let enabled = webhook_endpoint::Entity::find()
+    lease(tx, limit, Column::EndpointId.in_subquery(enabled()), except, token).await
+}
+
+/// The same for one endpoint alone.
+pub async fn claim_for(tx: &Tx<'_>, endpoint: &EndpointId, limit: u64, token: Uuid) -> Result<Vec<Leased>> {
+    let of_endpoint = Column::EndpointId
+        .eq(endpoint.as_str())
+        .and(Column::EndpointId.in_subquery(enabled()));
+    lease(tx, limit, of_endpoint, &[], token).await
+}
+
+/// The endpoints that are sent anything.
+fn enabled() -> SelectStatement {
+    webhook_endpoint::Entity::find()
         .select_only()
         .column(webhook_endpoint::Column::Id)
         .filter(webhook_endpoint::Column::State.eq("enabled"))
         .filter(webhook_endpoint::Column::DeletedAt.is_null())
-        .into_query();
+        .into_query()
+}
+
+async fn lease(tx: &Tx<'_>, limit: u64, whose: Expr, except: &[EndpointId], token: Uuid) -> Result<Vec<Leased>> {
+    let backend = tx.backend();
     let mut due = Entity::find()
         .select_only()
         .column(Column::Id)
         .filter(Column::Status.eq(PENDING))
         .filter(clock::has_come(backend, Expr::col(Column::DueAt)))
         .filter(unleased(tx))
-        .filter(Column::EndpointId.in_subquery(enabled));
+        .filter(whose);
     if !except.is_empty() {
         due = due.filter(Column::EndpointId.is_not_in(except.iter().map(EndpointId::as_str)));
     }
@@ -164,17 +188,42 @@ fn unleased(tx: &Tx<'_>) -> Condition {
         .add(Expr::col(Column::LeasedUntil).lt(clock::now(tx.backend())))
 }
 
-/// Gives a lease back without an attempt having been made; the delivery stays due.
-pub async fn release(tx: &Tx<'_>, lease: &Leased) -> Result<()> {
-    let update = Entity::update_many()
-        .col_expr(Column::LeaseToken, Expr::value(Option::<Uuid>::None))
-        .col_expr(
-            Column::LeasedUntil,
-            Expr::value(Option::<chrono::DateTime<chrono::Utc>>::None),
-        )
-        .filter(Column::Id.eq(lease.id.as_uuid()))
-        .filter(Column::LeaseToken.eq(lease.token));
-    update.exec(tx.conn()).await?;
+/// In how long the next delivery that nobody works on is due, zero if one is due already. Those of
+/// endpoints that are disabled or named do not count.
+pub async fn next_due(conn: &impl ConnectionTrait, except: &[EndpointId]) -> Result<Option<Duration>> {
+    let mut next = Entity::find()
+        .select_only()
+        .expr(clock::seconds_since(
+            conn.get_database_backend(),
+            Expr::col(Column::DueAt),
+        ))
+        .filter(Column::Status.eq(PENDING))
+        .filter(Column::LeasedUntil.is_null())
+        .filter(Column::EndpointId.in_subquery(enabled()));
+    if !except.is_empty() {
+        next = next.filter(Column::EndpointId.is_not_in(except.iter().map(EndpointId::as_str)));
+    }
+    let since: Option<f64> = next.order_by_asc(Column::DueAt).limit(1).into_tuple().one(conn).await?;
+    Ok(since.map(|since| Duration::try_from_secs_f64(-since).unwrap_or_default()))
+}
+
+/// Gives leases back without an attempt having been made; the deliveries stay due.
+pub async fn release(tx: &Tx<'_>, leases: &[Leased]) -> Result<()> {
+    let mut of_token: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+    for lease in leases {
+        of_token.entry(lease.token).or_default().push(lease.id.as_uuid());
+    }
+    for (token, ids) in of_token {
+        let update = Entity::update_many()
+            .col_expr(Column::LeaseToken, Expr::value(Option::<Uuid>::None))
+            .col_expr(
+                Column::LeasedUntil,
+                Expr::value(Option::<chrono::DateTime<chrono::Utc>>::None),
+            )
+            .filter(Column::Id.is_in(ids))
+            .filter(Column::LeaseToken.eq(token));
+        update.exec(tx.conn()).await?;
+    }
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! Webhook endpoints.
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::sea_query::{Expr, ExprTrait, Func};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use secrecy::ExposeSecret;
 use tidings_domain::{EndpointId, EndpointState, WebhookEndpoint};
 
@@ -121,6 +121,16 @@ pub async fn list(conn: &impl ConnectionTrait) -> Result<Vec<WebhookEndpoint>> {
         .into_iter()
         .map(WebhookEndpoint::try_from)
         .collect()
+}
+
+/// Something that is different after every change that anyone is told of, and cheaper than [`list`].
+pub async fn revision(conn: &impl ConnectionTrait) -> Result<(i64, i64)> {
+    let versions = Expr::col(Column::Version).sum().cast_as("bigint");
+    let row = Entity::find()
+        .select_only()
+        .expr(Expr::col(Column::Id).count())
+        .expr(Func::coalesce([versions, Expr::value(0_i64)]));
+    Ok(row.into_tuple().one(conn).await?.unwrap_or_default())
 }
 
 async fn one(update: sea_orm::UpdateMany<Entity>, tx: &Tx<'_>) -> Result<Option<WebhookEndpoint>> {

@@ -1,1 +1,18 @@
+//! What the tests stand on: real databases, real receivers, whole stacks.
+//!
+//! Nothing here sleeps for a guessed time: [`eventually`] waits for a condition and says what it still
+//! saw when it gave up. `TIDINGS_TEST_BACKENDS` adds real parts to the embedded ones ([`backends`]).
 
+// A harness that cannot go on ends its test, and says why.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod backends;
+mod database;
+mod eventually;
+mod receiver;
+mod stack;
+
+pub use database::{TestDatabase, databases};
+pub use eventually::{PATIENCE, eventually, eventually_within};
+pub use receiver::{Behavior, Received, WebhookReceiver};
+pub use stack::{Output, TestStack};

@@ -1,0 +1,168 @@
+//! The outbox, and relays that share it.
+
+use std::collections::BTreeSet;
+
+use tidings_events::{Outbox, OutboxEntry};
+use tidings_storage::outbox::{self as queue, RelayOutbox};
+use tidings_storage::{Error, contacts as rows};
+use tidings_testkit::databases;
+
+use crate::{CLOCK, add, contact};
+
+async fn drain(relay: &RelayOutbox) -> Vec<OutboxEntry> {
+    let leases = relay.lease().await.unwrap();
+    relay.pending(&leases, 1000).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_come_out_in_the_order_of_their_versions_and_stay_until_removed() {
+    for test in databases().await {
+        let db = &test.db;
+        let contact = contact(1);
+        add(db, contact.clone()).await.unwrap();
+        for _ in 0..3 {
+            let id = contact.id;
+            db.write::<_, Error, _>(move |tx| {
+                Box::pin(async move {
+                    let updated = rows::update(tx, id, None, None).await?.unwrap();
+                    let origin = tidings_events::Origin::own("test", &CLOCK);
+                    queue::enqueue(tx, &tidings_events::ContactUpdated(&updated), &origin, &CLOCK).await
+                })
+            })
+            .await
+            .unwrap();
+        }
+        let relay = RelayOutbox::new(db.clone());
+        let entries = drain(&relay).await;
+        let sequences: Vec<_> = entries.iter().map(|entry| entry.record.sequence).collect();
+        assert_eq!(sequences, [1, 2, 3, 4], "{}", test.name);
+        assert_eq!(drain(&relay).await.len(), 4, "{}: reading removes nothing", test.name);
+
+        let leases = relay.lease().await.unwrap();
+        assert_eq!(relay.remove(&leases, &entries[..3]).await.unwrap(), 3);
+        assert_eq!(drain(&relay).await.len(), 1);
+        assert_eq!(queue::depth(db.read()).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_published_again_keeps_its_id() {
+    for test in databases().await {
+        add(&test.db, contact(1)).await.unwrap();
+        let relay = RelayOutbox::new(test.db.clone());
+        let [entry] = &drain(&relay).await[..] else {
+            panic!("one entry")
+        };
+        let id = entry.record.id;
+        test.db
+            .write(move |tx| Box::pin(async move { queue::enqueue_again(tx, &[id]).await }))
+            .await
+            .unwrap();
+        let ids: Vec<_> = drain(&relay).await.into_iter().map(|entry| entry.record.id).collect();
+        assert_eq!(ids, [id, id], "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_place_in_a_history_is_given_once() {
+    for test in databases().await {
+        let kept = contact(1);
+        add(&test.db, kept.clone()).await.unwrap();
+        let again = test
+            .db
+            .write(move |tx| {
+                Box::pin(async move {
+                    let origin = tidings_events::Origin::own("test", &CLOCK);
+                    queue::enqueue(tx, &tidings_events::ContactUpdated(&kept), &origin, &CLOCK).await
+                })
+            })
+            .await;
+        assert!(matches!(again, Err(Error::Conflict(_))), "{}: {again:?}", test.name);
+        assert_eq!(queue::depth(test.db.read()).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_share_the_shards_and_take_over_from_each_other() {
+    for test in databases().await {
+        let (one, two) = (RelayOutbox::new(test.db.clone()), RelayOutbox::new(test.reopen().await));
+        assert_eq!(one.lease().await.unwrap().len(), 16, "{}: alone it has all", test.name);
+        assert_eq!(two.lease().await.unwrap().len(), 0, "{}: none is free yet", test.name);
+        let kept = one.lease().await.unwrap();
+        assert_eq!(kept.len(), 8, "{}: it makes room", test.name);
+        let taken = two.lease().await.unwrap();
+        let shards: BTreeSet<_> = kept.iter().chain(&taken).map(|lease| lease.shard).collect();
+        assert_eq!((taken.len(), shards.len()), (8, 16), "{}", test.name);
+
+        // One is gone without a word: its leases and its place run out.
+        test.tamper("UPDATE relay_leases SET held_until = '2001-01-01T00:00:00+00:00'")
+            .await;
+        test.tamper("UPDATE relays SET alive_until = '2001-01-01T00:00:00+00:00'")
+            .await;
+        let all = two.lease().await.unwrap();
+        assert_eq!(all.len(), 16, "{}", test.name);
+        let stolen = all.iter().find(|lease| lease.shard == kept[0].shard).unwrap();
+        assert_eq!(stolen.epoch, kept[0].epoch + 1, "{}", test.name);
+
+        two.release(&all).await.unwrap();
+        assert_eq!(
+            one.lease().await.unwrap().len(),
+            16,
+            "{}: what was given back is free at once",
+            test.name
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_lost_its_lease_removes_nothing() {
+    for test in databases().await {
+        add(&test.db, contact(1)).await.unwrap();
+        let relay = RelayOutbox::new(test.db.clone());
+        let leases = relay.lease().await.unwrap();
+        let entries = relay.pending(&leases, 10).await.unwrap();
+        test.tamper("UPDATE relay_leases SET epoch = epoch + 1").await;
+        assert_eq!(relay.remove(&leases, &entries).await.unwrap(), 0, "{}", test.name);
+        assert_eq!(queue::depth(test.db.read()).await.unwrap(), 1, "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_is_woken_by_writes_and_only_by_those_with_events() {
+    for test in databases().await {
+        let relay = RelayOutbox::new(test.db.clone());
+        relay.lease().await.unwrap();
+        let woken = async {
+            tokio::time::timeout(std::time::Duration::from_millis(50), relay.written())
+                .await
+                .is_ok()
+        };
+        assert!(!woken.await, "{}: a lease is nothing to publish", test.name);
+        add(&test.db, contact(1)).await.unwrap();
+        tokio::time::timeout(tidings_testkit::PATIENCE, relay.written())
+            .await
+            .expect(test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres_other_processes_are_woken_too() {
+    for test in databases().await.into_iter().filter(|test| test.name == "PostgreSQL") {
+        let other = test.reopen().await;
+        let cancel = tokio_util::sync::CancellationToken::new();
+        let both = [test.db.clone(), other.clone()].map(|db| tokio::spawn(queue::exchange(db, cancel.clone())));
+        let relay = RelayOutbox::new(other);
+        // Written again and again, because when the other one begins to listen is its own affair.
+        let mut number = 0;
+        tidings_testkit::eventually("the other process is woken", async || {
+            number += 1;
+            add(&test.db, contact(number)).await.unwrap();
+            tokio::time::timeout(std::time::Duration::from_millis(200), relay.written()).await
+        })
+        .await;
+        cancel.cancel();
+        for task in both {
+            task.await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What a write promises, alone and among others.
+
+use tidings_storage::{Error, contacts as rows, outbox as queue};
+use tidings_testkit::databases;
+
+use crate::{add, contact};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_write_leaves_nothing() {
+    for test in databases().await {
+        let lost = contact(1);
+        let id = lost.id;
+        let result: Result<(), Error> = test
+            .db
+            .write(move |tx| {
+                Box::pin(async move {
+                    rows::insert(tx, &lost).await?;
+                    Err(Error::Corrupt("changed my mind".into()))
+                })
+            })
+            .await;
+        assert!(matches!(result, Err(Error::Corrupt(_))), "{}", test.name);
+        assert_eq!(rows::find(test.db.read(), id).await.unwrap(), None, "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_that_share_a_flush_fail_alone() {
+    for test in databases().await {
+        let mut writes = tokio::task::JoinSet::new();
+        for number in 0..200 {
+            let db = test.db.clone();
+            writes.spawn(async move {
+                if number % 7 == 0 {
+                    let doomed = contact(number);
+                    db.write::<(), Error, _>(move |tx| {
+                        Box::pin(async move {
+                            rows::insert(tx, &doomed).await?;
+                            // The second of a pair with one id: a constraint of the schema speaks up.
+                            let twin = tidings_domain::Contact {
+                                phone: contact(number + 100_000).phone,
+                                ..doomed
+                            };
+                            rows::insert(tx, &twin).await.map(drop)
+                        })
+                    })
+                    .await
+                    .map(|()| false)
+                } else {
+                    add(&db, contact(number)).await
+                }
+            });
+        }
+        let results = writes.join_all().await;
+        let failed = results
+            .iter()
+            .filter(|result| matches!(result, Err(Error::Conflict(_))))
+            .count();
+        assert_eq!(failed, 29, "{}", test.name);
+        assert!(
+            results.iter().filter(|result| result.is_ok()).count() == 171,
+            "{}",
+            test.name
+        );
+        assert_eq!(
+            rows::list(test.db.read(), 0, 1000).await.unwrap().len(),
+            171,
+            "{}",
+            test.name
+        );
+        assert_eq!(queue::depth(test.db.read()).await.unwrap(), 171, "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_panics_is_its_own_misfortune() {
+    let test = tidings_testkit::TestDatabase::sqlite().await;
+    let result = test
+        .db
+        .write::<(), Error, _>(|_| Box::pin(async { panic!("a defect") }))
+        .await;
+    assert!(matches!(result, Err(Error::Refused(_))));
+    assert!(add(&test.db, contact(1)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_survives_the_connection() {
+    for test in databases().await {
+        let kept = contact(1);
+        assert!(add(&test.db, kept.clone()).await.unwrap());
+        let other = test.reopen().await;
+        assert_eq!(
+            rows::find(other.read(), kept.id).await.unwrap(),
+            Some(kept),
+            "{}",
+            test.name
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! Which real parts the tests are to use beside the embedded ones.
+
+/// Whether `TIDINGS_TEST_BACKENDS`, a list separated by commas or spaces, names this backend.
+pub fn wanted(backend: &str) -> bool {
+    let list = std::env::var("TIDINGS_TEST_BACKENDS").unwrap_or_default();
+    list.split([',', ' ']).any(|name| name == backend)
+}
+
+/// The PostgreSQL server to make test databases on, if one is wanted.
+pub fn postgres() -> Option<String> {
+    wanted("external")
+        .then(|| std::env::var("TEST_DATABASE_URL").ok())
+        .flatten()
+}
+
+/// The Python that has the foreign clients installed.
+pub fn python() -> String {
+    std::env::var("TIDINGS_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}

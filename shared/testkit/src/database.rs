@@ -1,0 +1,135 @@
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{Connection, Executor, PgConnection};
+use tempfile::TempDir;
+use tidings_storage::{Db, Location};
+use url::Url;
+use uuid::Uuid;
+
+use crate::backends;
+
+/// A database of a test's own, migrated and empty. Gone when dropped.
+#[derive(Debug)]
+pub struct TestDatabase {
+    pub name: &'static str,
+    pub db: Db,
+    pub location: Location,
+    _place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Folder { _folder: TempDir },
+    Server { admin: String, database: String },
+}
+
+/// A database on each backend that is wanted: SQLite always, PostgreSQL if there is one.
+pub async fn databases() -> Vec<TestDatabase> {
+    let mut databases = vec![TestDatabase::sqlite().await];
+    if let Some(admin) = backends::postgres() {
+        databases.push(TestDatabase::postgres(&admin).await);
+    }
+    databases
+}
+
+impl TestDatabase {
+    pub async fn sqlite() -> Self {
+        let folder = TempDir::new().unwrap();
+        let location = Location::Sqlite(folder.path().join("tidings.db"));
+        Self {
+            name: "SQLite",
+            db: open(&location).await,
+            location,
+            _place: Place::Folder { _folder: folder },
+        }
+    }
+
+    pub async fn postgres(admin: &str) -> Self {
+        let database = format!("tidings_test_{}", Uuid::new_v4().simple());
+        run(admin, &format!("CREATE DATABASE {database}")).await;
+        let mut url = Url::parse(admin).unwrap();
+        url.set_path(&database);
+        let location = Location::Postgres(SecretString::from(url.to_string()));
+        let place = Place::Server {
+            admin: admin.to_owned(),
+            database,
+        };
+        Self {
+            name: "PostgreSQL",
+            db: open(&location).await,
+            location,
+            _place: place,
+        }
+    }
+
+    pub(crate) async fn open_sqlite(path: &std::path::Path) -> Db {
+        open(&Location::Sqlite(path.to_owned())).await
+    }
+
+    /// The URL by which another process finds the database.
+    pub fn url(&self) -> String {
+        match &self.location {
+            Location::Sqlite(path) => format!("sqlite://{}", path.display()),
+            Location::Postgres(url) => url.expose_secret().to_owned(),
+        }
+    }
+
+    /// Another connection to the same database, as another process would have it.
+    pub async fn reopen(&self) -> Db {
+        open(&self.location).await
+    }
+
+    /// Changes rows behind the back of the code under test.
+    pub async fn tamper(&self, sql: &str) -> u64 {
+        match (&self.location, &self._place) {
+            (Location::Sqlite(path), _) => {
+                let url = format!("sqlite://{}", path.display());
+                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                connection
+                    .execute(sqlx::AssertSqlSafe(sql.to_owned()))
+                    .await
+                    .unwrap()
+                    .rows_affected()
+            }
+            (Location::Postgres(_), Place::Server { admin, database }) => {
+                let mut url = Url::parse(admin).unwrap();
+                url.set_path(database);
+                run(url.as_str(), sql).await
+            }
+            _ => unreachable!("a PostgreSQL database is on a server"),
+        }
+    }
+}
+
+async fn open(location: &Location) -> Db {
+    Db::open::<tidings_migrations::Error, _>(location, async |connection| {
+        tidings_migrations::migrate(connection).await.map(drop)
+    })
+    .await
+    .unwrap_or_else(|error| panic!("cannot open a test database: {error:?}"))
+}
+
+async fn run(url: &str, sql: &str) -> u64 {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let done = connection.execute(sqlx::AssertSqlSafe(sql.to_owned())).await.unwrap();
+    connection.close().await.unwrap();
+    done.rows_affected()
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Self::Server { admin, database } = self else { return };
+        let (admin, sql) = (
+            admin.clone(),
+            format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"),
+        );
+        // On a thread of its own, for a destructor cannot wait and the test's runtime may be ending.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(run(&admin, &sql));
+        });
+        let _ = dropped.join();
+    }
+}

@@ -1,0 +1,335 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tidings_storage::{Db, dead_letters, outbox};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::{TestDatabase, eventually};
+
+/// The whole of Tidings as a process of its own: `tidings up` on free ports, in a folder of its own.
+///
+/// It is the real program with its real output, so it can be killed, stopped and started again, and
+/// every other client can talk to it.
+#[derive(Debug)]
+pub struct TestStack {
+    binary: PathBuf,
+    settings: BTreeMap<String, String>,
+    folder: Arc<TempDir>,
+    database: Option<TestDatabase>,
+    process: Option<Child>,
+    api: SocketAddr,
+    broker: String,
+    output: Arc<Mutex<String>>,
+    client: reqwest::Client,
+}
+
+/// What a command of the program said.
+#[derive(Debug)]
+pub struct Output {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl TestStack {
+    /// Starts `tidings up` with these settings beside the defaults, which tell it to use free ports and
+    /// to deliver to `webhook_url`.
+    pub async fn start(binary: impl Into<PathBuf>, webhook_url: &str, settings: &[(&str, &str)]) -> Self {
+        let mut stack = Self::prepare(binary.into(), webhook_url, settings, None);
+        stack.up().await;
+        stack
+    }
+
+    /// The same on a PostgreSQL database of its own.
+    pub async fn start_on_postgres(
+        binary: impl Into<PathBuf>,
+        webhook_url: &str,
+        settings: &[(&str, &str)],
+        admin: &str,
+    ) -> Self {
+        let database = TestDatabase::postgres(admin).await;
+        let mut stack = Self::prepare(binary.into(), webhook_url, settings, Some(database));
+        stack.up().await;
+        stack
+    }
+
+    fn prepare(binary: PathBuf, webhook_url: &str, settings: &[(&str, &str)], database: Option<TestDatabase>) -> Self {
+        tidings_runtime::http_client::install_crypto_provider();
+        let folder = Arc::new(TempDir::new().unwrap());
+        let mut all = BTreeMap::from([
+            ("TIDINGS_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+            ("TIDINGS_BROKER_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+            (
+                "TIDINGS_DATA_DIR".to_owned(),
+                folder.path().join("data").display().to_string(),
+            ),
+            ("WEBHOOK_URL".to_owned(), webhook_url.to_owned()),
+        ]);
+        if let Some(database) = &database {
+            all.insert("DATABASE_URL".to_owned(), database.url());
+        }
+        all.extend(
+            settings
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        Self {
+            binary,
+            settings: all,
+            folder,
+            database,
+            process: None,
+            api: ([127, 0, 0, 1], 0).into(),
+            broker: String::new(),
+            output: Arc::default(),
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(30))
+                .build()
+                .unwrap(),
+        }
+    }
+
+    /// Changes a setting for the next start; `None` takes it away.
+    pub fn set(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => drop(self.settings.insert(name.to_owned(), value.to_owned())),
+            None => drop(self.settings.remove(name)),
+        }
+    }
+
+    /// Starts the process, on the ports it had before if it ran before.
+    pub async fn up(&mut self) {
+        assert!(self.process.is_none(), "the stack is running");
+        self.output.lock().unwrap().clear();
+        let mut process = self
+            .command(&["up"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        collect(process.stdout.take().unwrap(), self.output.clone());
+        collect(process.stderr.take().unwrap(), self.output.clone());
+        let output = self.output.clone();
+        let process = Mutex::new(process);
+        eventually("the stack starts", async || {
+            let said = output.lock().unwrap().clone();
+            let ended = process.lock().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the stack ended with {ended:?}:\n{said}");
+            if said.contains("ready in") { Ok(()) } else { Err(said) }
+        })
+        .await;
+        self.process = Some(process.into_inner().unwrap());
+        let said = self.output();
+        let after = |label: &str| {
+            let line = said.lines().find(|line| line.trim_start().starts_with(label));
+            let line = line.unwrap_or_else(|| panic!("no line `{label}` in:\n{said}"));
+            line.trim_start()[label.len()..]
+                .split_whitespace()
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        self.api = after("API").strip_prefix("http://").unwrap().parse().unwrap();
+        self.broker = after("broker");
+        self.set("TIDINGS_LISTEN", Some(&self.api.to_string()));
+        if !self.settings.contains_key("KAFKA_BROKERS") {
+            self.set("TIDINGS_BROKER_LISTEN", Some(&self.broker.clone()));
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .env_clear()
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        if let Some(path) = std::env::var_os("PATH") {
+            command.env("PATH", path);
+        }
+        command.envs(&self.settings).env("RUST_LOG", "info");
+        command
+    }
+
+    /// Runs another command of the program with the same settings, to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.command(arguments).output().await.unwrap();
+        Output {
+            status: output.status,
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().and_then(Child::id).expect("the stack is running")
+    }
+
+    /// Ends the process as a power failure would.
+    pub async fn kill(&mut self) {
+        let mut process = self.process.take().expect("the stack is running");
+        process.kill().await.unwrap();
+    }
+
+    /// Waits for the end of a process that something else killed.
+    pub async fn killed(&mut self) {
+        let mut process = self.process.take().expect("the stack is running");
+        process.wait().await.unwrap();
+    }
+
+    /// Asks the process to end and waits until it has.
+    pub async fn stop(&mut self) -> ExitStatus {
+        let pid = self.pid().to_string();
+        let mut process = self.process.take().expect("the stack is running");
+        let asked = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        assert!(asked.success());
+        let ended = tokio::time::timeout(Duration::from_secs(30), process.wait()).await;
+        ended
+            .unwrap_or_else(|_| panic!("the stack does not end:\n{}", self.output()))
+            .unwrap()
+    }
+
+    /// Everything the process has said since it was started.
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Host and port of the broker.
+    pub fn broker(&self) -> &str {
+        &self.broker
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.api)
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        answer(self.client.get(self.url(path)).bearer_auth("there-is-no-key"))
+            .await
+            .unwrap()
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        answer(
+            self.client
+                .post(self.url(path))
+                .bearer_auth("there-is-no-key")
+                .json(body),
+        )
+        .await
+        .unwrap()
+    }
+
+    /// A request that the stack may not live to answer.
+    pub async fn try_post(&self, path: &str, body: &Value) -> reqwest::Result<(u16, Value)> {
+        answer(
+            self.client
+                .post(self.url(path))
+                .bearer_auth("there-is-no-key")
+                .json(body),
+        )
+        .await
+    }
+
+    /// For requests that are out of the ordinary.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// Sends a message to a contact of its own and returns its id.
+    pub async fn send_message(&self, number: u32) -> String {
+        let (status, message) = self.post("/messages", &message(number)).await;
+        assert_eq!(status, 201, "{message}");
+        message["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until a message has this status, and returns it.
+    pub async fn message_becomes(&self, id: &str, status: &str) -> Value {
+        eventually(&format!("message {id} becomes {status}"), async || {
+            let (_, message) = self.get(&format!("/messages/{id}")).await;
+            if message["status"] == status {
+                Ok(message)
+            } else {
+                Err(message)
+            }
+        })
+        .await
+    }
+
+    /// The database of the stack, beside it.
+    pub async fn database(&self) -> Db {
+        match &self.database {
+            Some(database) => database.reopen().await,
+            None => {
+                let path = PathBuf::from(&self.settings["TIDINGS_DATA_DIR"]).join("tidings.db");
+                TestDatabase::open_sqlite(&path).await
+            }
+        }
+    }
+
+    /// Ends the test's stack: everything was published, nothing was set aside, the audit log holds
+    /// together, and the process ends in good order.
+    pub async fn finish(mut self) {
+        self.settle().await;
+        assert_eq!(
+            dead_letters::count(self.database().await.read()).await.unwrap(),
+            0,
+            "records were set aside"
+        );
+        let verified = self.run(&["audit", "verify"]).await;
+        assert!(verified.status.success(), "{verified:?}");
+        let status = self.stop().await;
+        assert!(status.success(), "the stack ended with {status}:\n{}", self.output());
+    }
+
+    /// Waits until nothing is left to publish.
+    pub async fn settle(&self) {
+        let db = self.database().await;
+        eventually("the outbox is empty", async || match outbox::depth(db.read()).await {
+            Ok(0) => Ok(()),
+            other => Err(other),
+        })
+        .await;
+    }
+}
+
+/// A message to a contact that has this number.
+pub(crate) fn message(number: u32) -> Value {
+    json!({
+        "from": "+41440000000",
+        "to": { "name": format!("Contact {number}"), "phone": format!("+4179{number:07}") },
+        "content": format!("Message {number}"),
+    })
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, Value)> {
+    let response = request.send().await?;
+    let status = response.status().as_u16();
+    let body = response.bytes().await?;
+    Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+}
+
+/// Keeps what a process says, line by line.
+fn collect(stream: impl AsyncRead + Send + Unpin + 'static, output: Arc<Mutex<String>>) {
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut output = output.lock().unwrap();
+            output.push_str(&line);
+            output.push('\n');
+        }
+    });
+}
