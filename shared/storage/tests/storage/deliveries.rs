@@ -217,7 +217,7 @@ async fn leases_can_be_given_back_and_cleared() {
         plan(db, vec![owed(&to, None), owed(&to, None)]).await;
         let leases = claim(db, 2, vec![]).await;
         let lease = leases[0].clone();
-        db.write(move |tx| Box::pin(async move { rows::release(tx, &lease).await }))
+        db.write(move |tx| Box::pin(async move { rows::release(tx, &[lease]).await }))
             .await
             .unwrap();
         assert_eq!(claim(db, 2, vec![]).await.len(), 1, "{}", test.name);
