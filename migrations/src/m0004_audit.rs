@@ -17,7 +17,13 @@ const POSTGRES_GUARD: &str = "
     CREATE TRIGGER audit_log_no_truncate BEFORE TRUNCATE ON audit_log
         FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();";
 
+/// REPLACE removes the rows that are in its way without asking a trigger for deletions, so it is
+/// refused before it gets there.
 const SQLITE_GUARD: &str = "
+    CREATE TRIGGER audit_log_no_replace BEFORE INSERT ON audit_log
+        WHEN EXISTS (SELECT 1 FROM audit_log
+            WHERE seq = NEW.seq OR event_id = NEW.event_id OR prev_hash = NEW.prev_hash)
+        BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
     CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log
         BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
     CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log
