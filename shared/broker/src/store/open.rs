@@ -30,10 +30,6 @@ impl Store {
     pub async fn open(config: &Config) -> Result<(Self, Writer)> {
         let lock = lock(&config.data_dir)?;
         let path = config.data_dir.join("broker.db");
-        let cannot_open = |source: sqlx::Error| Error::Database {
-            path: path.clone(),
-            source: source.into(),
-        };
         let options = options(&path, config.durability);
         // A database gets this property before its first table or never, and readers may not ask for it.
         let mut connection = options
@@ -41,23 +37,15 @@ impl Store {
             .auto_vacuum(SqliteAutoVacuum::Incremental)
             .connect()
             .await
-            .map_err(cannot_open)?;
-        let found = sqlx::query_scalar("PRAGMA user_version")
-            .fetch_one(&mut connection)
-            .await
-            .map_err(cannot_open)?;
-        match found {
-            0 => create(&mut connection).await.map_err(cannot_open)?,
-            FORMAT => {}
-            _ => {
-                return Err(Error::Newer {
-                    path,
-                    found,
-                    known: FORMAT,
-                });
+            .map_err(cannot_open(&path))?;
+        let topics = match load(&mut connection, &path).await {
+            Ok(topics) => Arc::new(RwLock::new(topics)),
+            Err(error) => {
+                // Nobody else waits for the thread behind it to be done with the file.
+                let _ = connection.close().await;
+                return Err(error);
             }
-        }
-        let topics = Arc::new(RwLock::new(load_topics(&mut connection).await.map_err(cannot_open)?));
+        };
         let (commands, inbox) = mpsc::channel(QUEUE);
         let (wake, appended) = watch::channel(());
         let readers = SqlitePoolOptions::new()
@@ -109,6 +97,32 @@ fn lock(data_dir: &Path) -> Result<File> {
         }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+fn cannot_open(path: &Path) -> impl Fn(sqlx::Error) -> Error {
+    move |source| Error::Database {
+        path: path.to_owned(),
+        source: source.into(),
+    }
+}
+
+/// Makes sure that the format is the one known here, and reads what is kept in memory.
+async fn load(connection: &mut SqliteConnection, path: &Path) -> Result<Topics> {
+    let found = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut *connection)
+        .await;
+    match found.map_err(cannot_open(path))? {
+        0 => create(connection).await.map_err(cannot_open(path))?,
+        FORMAT => {}
+        found => {
+            return Err(Error::Newer {
+                path: path.to_owned(),
+                found,
+                known: FORMAT,
+            });
+        }
+    }
+    load_topics(connection).await.map_err(cannot_open(path))
 }
 
 async fn create(connection: &mut SqliteConnection) -> sqlx::Result<()> {

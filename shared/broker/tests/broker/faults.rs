@@ -82,6 +82,10 @@ async fn what_keeps_it_from_starting_is_told_in_one_line() {
     );
     assert!(line(&error).contains("newer version"));
 
+    // What the last connection left behind would be read instead.
+    for leftover in ["broker.db-wal", "broker.db-shm"] {
+        let _ = std::fs::remove_file(dir.path().join(leftover));
+    }
     std::fs::write(&path, "this is no database ".repeat(100)).unwrap();
     let error = start(&config).await;
     assert!(matches!(&error, Error::Database { .. }), "{error:?}");

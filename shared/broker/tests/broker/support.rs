@@ -6,8 +6,10 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::OwnedMessage;
 use rdkafka::producer::FutureProducer;
+use rdkafka::types::RDKafkaErrorCode;
 use tempfile::TempDir;
 use tidings_broker::{Broker, Config, Handle};
 
@@ -104,6 +106,12 @@ fn set(mut config: ClientConfig, settings: &[(&str, &str)]) -> ClientConfig {
     config
 }
 
+/// A topic that was created a moment ago, or a broker that is started again: the client tries again.
+fn passes(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, UnknownTopicOrPartition};
+    matches!(code, UnknownTopicOrPartition | AllBrokersDown | BrokerTransportFailure)
+}
+
 /// The next so many records.
 pub async fn receive(consumer: &StreamConsumer, count: usize) -> Vec<OwnedMessage> {
     let mut records = Vec::with_capacity(count);
@@ -111,9 +119,7 @@ pub async fn receive(consumer: &StreamConsumer, count: usize) -> Vec<OwnedMessag
         let next = tokio::time::timeout(DEADLINE, consumer.recv()).await;
         match next.unwrap_or_else(|_| panic!("{} of {count} records arrived", records.len())) {
             Ok(record) => records.push(record.detach()),
-            // A topic that was created a moment ago; the client tries again.
-            Err(rdkafka::error::KafkaError::MessageConsumption(code))
-                if code == rdkafka::types::RDKafkaErrorCode::UnknownTopicOrPartition => {}
+            Err(KafkaError::MessageConsumption(code)) if passes(code) => {}
             Err(error) => panic!("{error}"),
         }
     }

@@ -101,6 +101,23 @@ impl Client {
             .0
     }
 
+    /// Joins a group; answers the member id if that succeeded, else the one to use.
+    pub async fn join_group(&mut self, group: &str, member: &str) -> Result<String, String> {
+        let protocol = join_group_request::JoinGroupRequestProtocol::default()
+            .with_name(s("range"))
+            .with_metadata(Bytes::from_static(&[0, 0, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 0]));
+        let request = JoinGroupRequest::default()
+            .with_group_id(GroupId(s(group)))
+            .with_session_timeout_ms(1_000)
+            .with_rebalance_timeout_ms(60_000)
+            .with_protocol_type(s("consumer"))
+            .with_member_id(s(member))
+            .with_protocols(vec![protocol]);
+        let response = self.call(5, request).await;
+        let id = response.member_id.to_string();
+        if response.error_code == 0 { Ok(id) } else { Err(id) }
+    }
+
     /// A group's committed offsets of first partitions.
     pub async fn positions(&mut self, group: &str) -> Vec<(String, i64)> {
         let request = OffsetFetchRequest::default()
