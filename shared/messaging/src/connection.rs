@@ -92,8 +92,8 @@ impl ClientLog {
 impl ClientContext for ClientLog {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let client = &self.client;
-        // These two repeat what `error` is told.
-        if matches!(facility, "FAIL" | "ERROR") {
+        // The first two repeat what `error` is told, the third warns of settings made here on purpose.
+        if matches!(facility, "FAIL" | "ERROR" | "CONFWARN") {
             tracing::debug!(client, facility, "{message}");
             return;
         }

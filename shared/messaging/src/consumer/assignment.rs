@@ -3,7 +3,6 @@
 use std::sync::{Mutex, MutexGuard};
 
 use rdkafka::statistics::Statistics;
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::batch::Origin;
 
@@ -25,10 +24,6 @@ struct Assigned {
     origin: Origin,
     /// The offset that should come next, if it is known.
     expected: Option<i64>,
-    /// The offset after the last record that has been settled here.
-    done: Option<i64>,
-    /// What the broker has confirmed of `done`.
-    committed: Option<i64>,
 }
 
 /// A record that has come.
@@ -67,8 +62,6 @@ impl Assignment {
                 generation,
             },
             expected: committed,
-            done: None,
-            committed: None,
         });
     }
 
@@ -96,52 +89,6 @@ impl Assignment {
         })
     }
 
-    /// Notes that a partition's records up to `end` are settled, if they were handed out under the
-    /// assignment that holds.
-    pub(super) fn done(&self, origin: &Origin, end: i64) {
-        if let Some(assigned) = self.lock().find(&origin.topic, origin.partition)
-            && assigned.origin.generation == origin.generation
-        {
-            assigned.done = Some(end);
-        }
-    }
-
-    /// The offsets to be committed, of those partitions that `of` chooses.
-    pub(super) fn uncommitted(&self, of: impl Fn(&Origin) -> bool) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        for Assigned {
-            origin,
-            done,
-            committed,
-            ..
-        } in &self.lock().partitions
-        {
-            if let Some(end) = *done
-                && *done != *committed
-                && of(origin)
-            {
-                // Fails only for offsets that do not exist.
-                let _ = list.add_partition_offset(&origin.topic, origin.partition, Offset::Offset(end));
-            }
-        }
-        list
-    }
-
-    /// Notes what the broker has confirmed.
-    pub(super) fn committed(&self, offsets: &TopicPartitionList) {
-        let mut inner = self.lock();
-        for element in offsets.elements() {
-            if let (Some(assigned), Offset::Offset(end), Ok(())) = (
-                inner.find(element.topic(), element.partition()),
-                element.offset(),
-                element.error(),
-            ) && assigned.done.is_some()
-            {
-                assigned.committed = Some(end);
-            }
-        }
-    }
-
     pub(super) fn is_paused(&self) -> bool {
         self.lock().paused
     }
@@ -155,12 +102,11 @@ impl Assignment {
         let of = |assigned: &Assigned| {
             let topic = statistics.topics.get(&assigned.origin.topic)?;
             let partition = topic.partitions.get(&assigned.origin.partition)?;
+            // What is not known is negative; a group that is new has neither stored nor committed anything.
             let end = partition.ls_offset.max(partition.hi_offset);
-            // The statistics say where the group stood when the partition was assigned.
-            let position = assigned
-                .done
-                .unwrap_or(partition.committed_offset.max(partition.lo_offset));
-            Some((end - position.max(0)).max(0))
+            let known = [partition.stored_offset, partition.committed_offset, partition.lo_offset];
+            let settled = known.into_iter().fold(0, i64::max);
+            Some((end - settled).max(0))
         };
         self.lock().partitions.iter().filter_map(of).sum()
     }
@@ -170,49 +116,22 @@ impl Assignment {
 mod tests {
     use super::*;
 
-    fn origin(assignment: &Assignment, offset: i64) -> Origin {
-        Origin {
+    #[test]
+    fn an_assignment_that_is_over_is_told_from_the_next() {
+        let assignment = Assignment::default();
+        let origin = |offset| Origin {
             topic: "topic".into(),
             partition: 0,
             generation: assignment.receive("topic", 0, offset).unwrap().generation,
-        }
-    }
-
-    fn all(assignment: &Assignment) -> Vec<Offset> {
-        assignment
-            .uncommitted(|_| true)
-            .elements()
-            .iter()
-            .map(|element| element.offset())
-            .collect()
-    }
-
-    #[test]
-    fn a_lost_partition_is_not_committed() {
-        let assignment = Assignment::default();
+        };
         assignment.assign("topic", 0, None);
-        let first = origin(&assignment, 3);
-        assignment.done(&first, 4);
-        assert_eq!(all(&assignment), [Offset::Offset(4)]);
+        let first = origin(3);
+        assert!(assignment.is_current(&first));
         assignment.revoke("topic", 0);
-        assert!(all(&assignment).is_empty());
-        assignment.assign("topic", 0, Some(9));
-        assignment.done(&first, 5);
-        assert!(all(&assignment).is_empty(), "that was under an assignment that is over");
-    }
-
-    #[test]
-    fn what_is_confirmed_is_not_committed_again() {
-        let assignment = Assignment::default();
-        assignment.assign("topic", 0, None);
-        let origin = origin(&assignment, 0);
-        assignment.done(&origin, 1);
-        let under_way = assignment.uncommitted(|_| true);
-        assignment.done(&origin, 2);
-        assignment.committed(&under_way);
-        assert_eq!(all(&assignment), [Offset::Offset(2)]);
-        assignment.committed(&assignment.uncommitted(|_| true));
-        assert!(all(&assignment).is_empty());
+        assert!(!assignment.is_current(&first));
+        assignment.assign("topic", 0, Some(3));
+        assert!(!assignment.is_current(&first));
+        assert!(assignment.is_current(&origin(3)));
     }
 
     #[test]

@@ -85,10 +85,7 @@ mod tests {
         let mut flood = Flood::new(3);
         for _ in 0..1_000 {
             flood.handled(4);
-            assert!(
-                (0..3).all(|_| flood.setting_aside().is_ok()),
-                "less than half of them"
-            );
+            assert!((0..3).all(|_| flood.setting_aside().is_ok()), "less than half of them");
         }
     }
 

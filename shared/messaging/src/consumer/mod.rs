@@ -27,9 +27,9 @@
 //!
 //! # How it runs
 //!
-//! Each consumer has a thread of its own, on which its handler is polled, too. Kafka's client calls
-//! back in the middle of a rebalance and wants offsets committed before it goes on; that may block
-//! here, where no other task waits. Arrival of a record wakes the thread, nothing polls on a timer.
+//! Each consumer has a thread of its own, on which its handler is polled, too: what Kafka's client is
+//! asked in the middle of a rebalance, and leaving the group, block that thread and nobody else's.
+//! Arrival of a record wakes the thread, nothing polls on a timer.
 
 mod assignment;
 mod batch;

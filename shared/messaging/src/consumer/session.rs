@@ -1,18 +1,16 @@
 //! The client's side of a consumer: gathers records, commits offsets, stays in the group.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance, StreamConsumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::{Offset, TopicPartitionList};
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::assignment::Assignment;
@@ -23,10 +21,6 @@ use crate::connection::ClientLog;
 
 /// How long a handler may run before the partitions are paused and the client is polled beside it.
 const GRACE: Duration = Duration::from_millis(200);
-/// How long what is settled may stay uncommitted.
-const COMMIT_EVERY: Duration = Duration::from_millis(100);
-/// How soon a commit that failed is tried again.
-const COMMIT_AGAIN: Duration = Duration::from_secs(1);
 /// How long questions to the broker may take.
 const REQUEST: Duration = Duration::from_secs(5);
 /// How long a handler may go on after the consumer was told to stop.
@@ -45,7 +39,6 @@ pub(super) struct Session {
     max_batch: usize,
     /// What has come and is not handed out yet.
     gathered: Batch,
-    commit_at: Option<Instant>,
     cancel: CancellationToken,
 }
 
@@ -60,10 +53,14 @@ impl Session {
             .set("group.id", &config.group)
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("auto.offset.reset", "earliest")
-            .set("enable.auto.commit", "false")
+            // Offsets are stored when their records are settled. The client commits what is stored, a
+            // few times a second, before a partition is handed over, and when the group is left.
             .set("enable.auto.offset.store", "false")
+            .set("enable.auto.commit", "true")
+            .set("auto.commit.interval.ms", "200")
             .set("session.timeout.ms", "6000")
-            .set("heartbeat.interval.ms", "2000")
+            // Members learn with a heartbeat that others come or go.
+            .set("heartbeat.interval.ms", "1000")
             // The broker answers as soon as there is something; this is for when there is nothing.
             .set("fetch.wait.max.ms", "250")
             // What is fetched ahead: enough for the largest batches, little enough for a small process.
@@ -75,7 +72,6 @@ impl Session {
             log: ClientLog::new(&config.group),
             group: config.group.clone(),
             assignment: Assignment::default(),
-            not_committed: Arc::default(),
         };
         let consumer: StreamConsumer<Member> = client.create_with_context(member)?;
         let topics: Vec<_> = config.topics.iter().map(String::as_str).collect();
@@ -85,7 +81,6 @@ impl Session {
             group: config.group.clone(),
             max_batch: config.max_batch.max(1),
             gathered: Batch::default(),
-            commit_at: None,
             cancel,
         })
     }
@@ -99,14 +94,6 @@ impl Session {
         self.resume();
         self.gathered.retain_current(&self.consumer.context().assignment);
         while self.gathered.is_empty() {
-            let not_committed = self.consumer.context().not_committed.clone();
-            let commit_at = self.commit_at;
-            let commit_due = async {
-                match commit_at {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return Err(Stop::Cancelled),
@@ -114,8 +101,6 @@ impl Session {
                     let (consumer, gathered) = (&self.consumer, &mut self.gathered);
                     take(consumer, gathered, &self.group, received)?;
                 }
-                () = not_committed.notified() => self.commit_at = Some(Instant::now() + COMMIT_AGAIN),
-                () = commit_due => self.commit(),
             }
         }
         let mut arrived = self.consumer.stream();
@@ -128,25 +113,17 @@ impl Session {
     }
 
     /// Notes that a batch is settled. Its offsets are committed soon.
-    pub(super) fn done(&mut self, batch: &Batch) {
-        for (origin, end) in batch.ends() {
-            self.assignment().done(origin, end);
+    pub(super) fn done(&self, batch: &Batch) {
+        let mut offsets = TopicPartitionList::new();
+        for (origin, end) in batch.ends().filter(|(origin, _)| self.assignment().is_current(origin)) {
+            // Fails only for offsets that do not exist.
+            let _ = offsets.add_partition_offset(&origin.topic, origin.partition, Offset::Offset(end));
         }
-        match self.commit_at {
-            None => self.commit_at = Some(Instant::now() + COMMIT_EVERY),
-            Some(at) if at <= Instant::now() => self.commit(),
-            Some(_) => {}
-        }
-    }
-
-    fn commit(&mut self) {
-        self.commit_at = None;
-        let offsets = self.assignment().uncommitted(|_| true);
+        // The client stores no offsets of partitions that it has lost.
         if offsets.count() > 0
-            && let Err(error) = self.consumer.commit(&offsets, CommitMode::Async)
+            && let Err(error) = self.consumer.store_offsets(&offsets)
         {
-            tracing::debug!(%error, "offsets not committed yet");
-            self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
+            tracing::debug!(%error, "offsets not stored, some records will be handed out again");
         }
     }
 
@@ -202,21 +179,6 @@ impl Session {
         self.assignment().set_paused(false);
         if let Err(error) = self.consumer.assignment().and_then(|all| self.consumer.resume(&all)) {
             tracing::warn!(%error, "partitions not resumed");
-        }
-    }
-
-    /// Commits what is settled, for as long as the broker answers in time.
-    pub(super) async fn finish(&mut self) {
-        self.pause();
-        self.commit();
-        let confirmed = async {
-            while self.assignment().uncommitted(|_| true).count() > 0 {
-                // Confirmations come in while the client is polled; a record that comes is left.
-                let _ = timeout(Duration::from_millis(5), self.consumer.recv()).await;
-            }
-        };
-        if timeout(REQUEST, confirmed).await.is_err() {
-            tracing::warn!("offsets not committed in time, some records will be handed out again");
         }
     }
 }
@@ -276,7 +238,6 @@ struct Member {
     log: ClientLog,
     group: String,
     assignment: Assignment,
-    not_committed: Arc<Notify>,
 }
 
 impl ClientContext for Member {
@@ -298,7 +259,7 @@ impl ConsumerContext for Member {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
             Rebalance::Assign(partitions) => self.assigned(consumer, partitions),
-            Rebalance::Revoke(partitions) => self.revoked(consumer, partitions),
+            Rebalance::Revoke(partitions) => self.revoked(partitions),
             Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
         }
     }
@@ -312,13 +273,9 @@ impl ConsumerContext for Member {
         }
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        match result {
-            Ok(()) => self.assignment.committed(offsets),
-            Err(error) => {
-                tracing::debug!(%error, "offsets not committed yet");
-                self.not_committed.notify_one();
-            }
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "offsets not committed yet");
         }
     }
 }
@@ -346,19 +303,7 @@ impl Member {
         }
     }
 
-    fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
-        // What is lost may be somebody else's by now, who is further.
-        if !consumer.assignment_lost() {
-            let leaving = |topic: &str, partition| partitions.find_partition(topic, partition).is_some();
-            let offsets = self
-                .assignment
-                .uncommitted(|origin| leaving(&origin.topic, origin.partition));
-            if offsets.count() > 0
-                && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
-            {
-                tracing::debug!(%error, "offsets not committed before partitions were revoked");
-            }
-        }
+    fn revoked(&self, partitions: &TopicPartitionList) {
         for element in partitions.elements() {
             tracing::debug!(
                 topic = element.topic(),

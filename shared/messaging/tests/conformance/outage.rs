@@ -30,12 +30,13 @@ async fn nothing_is_lost_while_the_broker_is_away() {
         let (outbox, topic, writing) = (outbox.clone(), topic.clone(), writing.clone());
         async move {
             let mut written = 1;
+            let mut pace = tokio::time::interval(Duration::from_millis(5));
             while writing.load(Ordering::SeqCst) {
                 for _ in 0..5 {
                     outbox.write(&topic, &format!("key-{}", written % 17));
                     written += 1;
                 }
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                pace.tick().await;
             }
             written
         }
@@ -68,15 +69,16 @@ async fn a_shard_lost_while_the_broker_is_away_is_not_published() {
 
     broker.stop().await;
     let (lost, kept) = ("a", "b");
+    let readings = outbox.readings();
     for _ in 0..10 {
         outbox.write(&topic, lost);
         outbox.write(&topic, kept);
     }
-    // The relay has handed them to its producer by now, or will find the shard gone.
-    tokio::task::yield_now().await;
+    eventually("them on their way", || outbox.readings() > readings).await;
     outbox.give(shard(lost), Some("somebody else"));
-    // It learns of that when it renews its leases, although it waits for the broker.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // The relay learns of that when it renews its leases, although it waits for the broker.
+    let renewals = outbox.renewals();
+    eventually("a renewal", || outbox.renewals() > renewals).await;
     broker.start().await;
     eventually("the other shard", || outbox.keys().iter().all(|key| key == lost)).await;
     assert_eq!(outbox.depth(), 10);

@@ -1,7 +1,7 @@
 //! An outbox in memory that several relays can share, and that can be made to misbehave.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -24,6 +24,9 @@ struct Shared {
     state: Mutex<State>,
     written: Notify,
     away: AtomicBool,
+    renewals: AtomicUsize,
+    readings: AtomicUsize,
+    refusals: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -94,6 +97,21 @@ impl MemoryOutbox {
         self.shared.away.store(away, Ordering::SeqCst);
     }
 
+    /// How often a relay has asked for its leases.
+    pub fn renewals(&self) -> usize {
+        self.shared.renewals.load(Ordering::SeqCst)
+    }
+
+    /// How often a relay has read entries.
+    pub fn readings(&self) -> usize {
+        self.shared.readings.load(Ordering::SeqCst)
+    }
+
+    /// How often a relay has been told that the database is away.
+    pub fn refusals(&self) -> usize {
+        self.shared.refusals.load(Ordering::SeqCst)
+    }
+
     /// Gives a shard to somebody, or to nobody, under a new epoch.
     pub fn give(&self, shard: i16, relay: Option<&'static str>) {
         let mut state = self.shared.state.lock().unwrap();
@@ -130,6 +148,7 @@ impl MemoryOutbox {
 
     fn answer<T>(&self, with: impl FnOnce(&mut State) -> T) -> Result<T, Away> {
         if self.shared.away.load(Ordering::SeqCst) {
+            self.shared.refusals.fetch_add(1, Ordering::SeqCst);
             return Err(Away);
         }
         Ok(with(&mut self.shared.state.lock().unwrap()))
@@ -148,6 +167,7 @@ impl Outbox for View {
     type Error = Away;
 
     async fn lease(&self) -> Result<Vec<ShardLease>, Away> {
+        self.outbox.shared.renewals.fetch_add(1, Ordering::SeqCst);
         self.outbox.answer(|state| {
             for shard in 0..SHARDS {
                 if state.leases.get(&shard).is_none_or(|(holder, _)| holder.is_none()) {
@@ -166,7 +186,10 @@ impl Outbox for View {
         let limit = usize::try_from(limit).unwrap();
         self.outbox.answer(|state| {
             let leased = |entry: &&OutboxEntry| leases.iter().any(|lease| lease.shard == entry.shard);
-            state.entries.values().filter(leased).take(limit).cloned().collect()
+            let found: Vec<_> = state.entries.values().filter(leased).take(limit).cloned().collect();
+            let readings = usize::from(!found.is_empty());
+            self.outbox.shared.readings.fetch_add(readings, Ordering::SeqCst);
+            found
         })
     }
 

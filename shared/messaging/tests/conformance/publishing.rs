@@ -44,12 +44,13 @@ async fn a_database_that_is_away_is_waited_for() {
         let recorder = Recorder::default();
         let consumer = RunningConsumer::start(&group(), &topic, recorder.clone(), &broker.connection);
         for round in 1..=3 {
+            let refusals = outbox.refusals();
             outbox.set_away(true);
             for _ in 0..100 {
                 outbox.write(&topic, "key");
             }
-            // The relay notices when it is woken; nothing can be published meanwhile.
-            tokio::task::yield_now().await;
+            eventually("some attempts", || outbox.refusals() >= refusals + 3).await;
+            assert_eq!(recorder.effects(), (round - 1) * 100);
             outbox.set_away(false);
             eventually("all events", || recorder.effects() == round * 100).await;
         }
