@@ -146,5 +146,7 @@ async fn what_was_acknowledged_survives_kill_9_once_and_in_order() {
             );
         }
     }
+    // The clients, which are dropped first, take their leave of it.
+    drop((consumer, numbers, admin));
     child.kill().await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! The broker as its clients see it: over sockets, by raw requests and by clients in wide use.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod admin;
 mod durability;
