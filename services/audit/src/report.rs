@@ -1,0 +1,106 @@
+//! What walking the chain has found, for a person and for a program.
+
+use std::fmt;
+
+use crate::Head;
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The last record up to which the chain holds; seq 0 if it holds nowhere.
+    pub sound: Head,
+    /// After which record the chain had the hash that was asked for. `None` if none was.
+    pub anchored: Option<i64>,
+    /// The first thing that is wrong.
+    pub broken: Option<Broken>,
+}
+
+/// Where a chain is broken, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The number of the record that is not what it should be, or is not there.
+    pub seq: i64,
+    /// Its event, if the record is there and says so.
+    pub event_id: Option<String>,
+    pub problem: Problem,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// The next record that is there has another number.
+    Missing { found: i64 },
+    /// A column says something else than what was hashed.
+    Changed { field: &'static str },
+    /// It does not follow the record before.
+    NotLinked,
+    /// Its hash is neither that of its columns nor of the bytes that were kept.
+    Hash,
+    /// The database does not give it out.
+    Unreadable { reason: String },
+    /// The log ends before the head does: its end was cut off.
+    Cut { head: i64 },
+    /// The head stands before this record, which is the last, or has another hash.
+    Head { head: i64 },
+    /// The row that says where the log ends is gone.
+    NoHead,
+    /// The chain is whole but never had the hash that was asked for.
+    NotAnchored { anchor: String },
+}
+
+impl Report {
+    pub fn is_sound(&self) -> bool {
+        self.broken.is_none()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Head { seq, hash } = &self.sound;
+        if let Some(broken) = &self.broken {
+            return write!(
+                f,
+                "the audit log is BROKEN: {broken}\nit holds up to record {seq}, hash {hash}"
+            );
+        }
+        write!(f, "the audit log is sound: {seq} records, the last with hash {hash}")?;
+        match self.anchored {
+            Some(at) => write!(
+                f,
+                "\nit had the given hash after record {at}; nothing up to there was changed or removed since"
+            ),
+            None => f.write_str(
+                "\nnot checked: whether its end was cut off together with the head. That only shows against \
+                 a hash that was kept elsewhere: --head HASH",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seq = self.seq;
+        if self.problem == Problem::NoHead {
+            return f.write_str("the row that says where it ends is missing");
+        }
+        write!(f, "record {seq}")?;
+        if let Some(event) = &self.event_id {
+            write!(f, " (event {event})")?;
+        }
+        match &self.problem {
+            Problem::Missing { found } => write!(f, " is missing; the next one there is {found}"),
+            Problem::Changed { field } => write!(f, " was changed: `{field}` is not what was hashed"),
+            Problem::NotLinked => f.write_str(" does not follow the one before: `prev_hash` is not that one's hash"),
+            Problem::Hash => f.write_str(" was changed: `hash` is not the hash of what it says"),
+            Problem::Unreadable { reason } => write!(f, " cannot be read: {reason}"),
+            Problem::Cut { head } => write!(f, " is missing, and all after it up to {head}, where the head stands"),
+            Problem::Head { head } => write!(f, " is the last, and the head, which stands at {head}, is not its hash"),
+            Problem::NoHead => Ok(()),
+            Problem::NotAnchored { anchor } => {
+                write!(
+                    f,
+                    " is the last, and no record has the hash {anchor}: the log was cut off or made anew"
+                )
+            }
+        }
+    }
+}
