@@ -1,1 +1,18 @@
+//! The HTTP face of Tidings.
+//!
+//! A request passes three layers, each of which knows only the next:
+//!
+//! 1. [`contracts`]: paths, extraction, answers and errors of a published contract. No rule lives here and
+//!    no transaction is opened.
+//! 2. [`application`]: one file of use cases per resource. A use case parses what it is given into domain
+//!    types, and makes its changes with their events in one transaction.
+//! 3. `tidings-storage`: the rows.
+//!
+//! [`Gateway`] puts them behind a port, [`observe`] gives every request its correlation and writes it down.
 
+mod application;
+mod contracts;
+mod observe;
+mod server;
+
+pub use server::{BindError, Gateway, Parts};

@@ -1,0 +1,155 @@
+//! The use cases.
+//!
+//! Guaranteed: a use case that changes something does so in one transaction together with its events; if it
+//! answers an error other than an unavailable database, nothing was changed and nothing will be published.
+//! Once begun it runs to its end, whether or not its client stays.
+//!
+//! Not guaranteed: that an unavailable database did nothing, if it went away during the commit. This is
+//! what [`idempotency`] is for.
+//!
+//! May be changed safely: how a use case is carried out, as long as all of it goes through
+//! [`Application::read`] and [`Application::write`].
+
+pub(crate) mod contacts;
+pub(crate) mod idempotency;
+pub(crate) mod messages;
+
+use std::future::{Future, pending};
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tidings_domain::Clock;
+use tidings_storage::{Db, Error, Tx};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::idempotency::InFlight;
+
+/// How often answers that have been kept long enough are dropped.
+const EXPIRY: Duration = Duration::from_secs(60 * 60);
+
+/// What the use cases work with. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Application {
+    db: Db,
+    clock: Arc<dyn Clock>,
+    in_flight: InFlight,
+    runtime: Handle,
+    tasks: TaskTracker,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// The first is 1.
+    pub(crate) number: u64,
+    pub(crate) size: u64,
+}
+
+impl Page {
+    /// How many entries come before it, as far as the databases can count.
+    fn offset(self) -> u64 {
+        (self.number.saturating_sub(1))
+            .saturating_mul(self.size)
+            .min(i64::MAX.unsigned_abs())
+    }
+}
+
+impl Application {
+    /// Must be called within the runtime on which the use cases are to run.
+    pub(crate) fn new(db: Db, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            db,
+            clock,
+            in_flight: InFlight::default(),
+            runtime: Handle::current(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Runs a query.
+    async fn read<T, F>(&self, query: impl FnOnce(Db) -> F) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        self.carry_out(query(self.db.clone())).await
+    }
+
+    /// Runs `work` in a transaction.
+    async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t Tx<'t>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let db = self.db.clone();
+        self.carry_out(async move { db.write(work).await }).await
+    }
+
+    /// Runs work on the runtime of the process instead of the caller's, for two reasons. A connection to
+    /// the database lives as long as the runtime that opened it, and those of the HTTP workers end before
+    /// the other users of the pool do. And work that was begun must not end halfway because its client hung up.
+    async fn carry_out<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        use tracing::Instrument;
+        let work = self.tasks.track_future(work.in_current_span());
+        match self.runtime.spawn(work).await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // Only a runtime that is ending cancels its tasks, and then nobody is left to be answered.
+                Err(_) => pending().await,
+            },
+        }
+    }
+
+    /// Completes when nothing is under way, or after `limit`.
+    pub(crate) async fn finished(&self, limit: Duration) {
+        self.tasks.close();
+        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+            tracing::warn!("stopped with requests under way");
+        }
+    }
+
+    /// Drops answers kept for repeated requests when their time is over, until cancelled.
+    pub(crate) async fn expire_answers(self, cancel: CancellationToken) {
+        let mut timer = tokio::time::interval(EXPIRY);
+        while cancel.run_until_cancelled(timer.tick()).await.is_some() {
+            let expired = self
+                .write(|tx| Box::pin(tidings_storage::idempotency::expire(tx)))
+                .await;
+            match expired {
+                Ok(0) => {}
+                Ok(answers) => tracing::debug!(answers, "expired answers of repeated requests"),
+                Err(error) => {
+                    let error: Error = error;
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "old answers could not be dropped"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_page_is_too_far() {
+        let offset = |number, size| Page { number, size }.offset();
+        assert_eq!(offset(0, 10), 0);
+        assert_eq!(offset(1, 10), 0);
+        assert_eq!(offset(3, 10), 20);
+        assert_eq!(offset(u64::MAX, 1000), i64::MAX as u64);
+    }
+}

@@ -1,0 +1,106 @@
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use tidings_domain as domain;
+use tidings_events::data::Contact;
+
+use super::Refusal;
+use super::body::Body;
+use super::context::{PathId, RequestContext};
+use super::fields::Fields;
+use super::paging;
+use super::repeatable::{self, IdempotencyKey};
+use crate::application::Application;
+use crate::application::contacts::{self, ContactChange, NewContact};
+use crate::application::idempotency::Answer;
+
+const WHAT: &str = "contact";
+const DEFAULT_PAGE_SIZE: u64 = 10;
+
+/// `{name, phone}`, in a body of its own and in a message's `to`.
+pub(super) fn read_new(fields: &mut Fields) -> Result<NewContact, Refusal> {
+    Ok(NewContact {
+        name: fields.required("name")?,
+        phone: fields.required("phone")?,
+    })
+}
+
+/// `{name?, phone?}`.
+fn read_change(fields: &mut Fields) -> Result<ContactChange, Refusal> {
+    Ok(ContactChange {
+        name: fields.optional("name")?,
+        phone: fields.optional("phone")?,
+    })
+}
+
+/// One list under two names: the contract's documents call it one thing, its clients the other.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContactPage<'a> {
+    contacts_list: &'a [Contact],
+    contacts: &'a [Contact],
+    page_number: u64,
+    page_size: u64,
+}
+
+fn created(contact: &domain::Contact) -> serde_json::Result<Answer> {
+    repeatable::created(&Contact::from(contact))
+}
+
+pub(super) async fn create(
+    context: RequestContext,
+    key: IdempotencyKey,
+    body: Body,
+    app: web::Data<Application>,
+) -> Result<HttpResponse, Refusal> {
+    let new = read_new(&mut body.fields()?)?;
+    let once = key.once("POST /contacts", &context, &body, created);
+    let outcome = contacts::create(&app, new, context.origin(), once).await?;
+    repeatable::answer(outcome, created)
+}
+
+pub(super) async fn list(
+    _: RequestContext,
+    request: HttpRequest,
+    app: web::Data<Application>,
+) -> Result<HttpResponse, Refusal> {
+    let page = paging::page(&request, "pageIndex", "max", DEFAULT_PAGE_SIZE);
+    let contacts = contacts::list(&app, page).await?;
+    let contacts: Vec<_> = contacts.iter().map(Contact::from).collect();
+    Ok(HttpResponse::Ok().json(ContactPage {
+        contacts_list: &contacts,
+        contacts: &contacts,
+        page_number: page.number,
+        page_size: page.size,
+    }))
+}
+
+pub(super) async fn find(_: RequestContext, id: PathId, app: web::Data<Application>) -> Result<HttpResponse, Refusal> {
+    let contact = contacts::find(&app, id.parse(WHAT)?).await?;
+    let contact = contact.ok_or_else(|| id.unknown(WHAT))?;
+    Ok(HttpResponse::Ok().json(Contact::from(&contact)))
+}
+
+pub(super) async fn update(
+    context: RequestContext,
+    id: PathId,
+    body: Body,
+    app: web::Data<Application>,
+) -> Result<HttpResponse, Refusal> {
+    let contact_id = id.parse(WHAT)?;
+    let change = read_change(&mut body.fields()?)?;
+    let contact = contacts::update(&app, contact_id, change, context.origin()).await?;
+    let contact = contact.ok_or_else(|| id.unknown(WHAT))?;
+    Ok(HttpResponse::Ok().json(Contact::from(&contact)))
+}
+
+pub(super) async fn delete(
+    context: RequestContext,
+    id: PathId,
+    app: web::Data<Application>,
+) -> Result<HttpResponse, Refusal> {
+    if contacts::delete(&app, id.parse(WHAT)?, context.origin()).await? {
+        Ok(HttpResponse::NoContent().finish())
+    } else {
+        Err(id.unknown(WHAT))
+    }
+}

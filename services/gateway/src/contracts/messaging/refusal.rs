@@ -1,0 +1,142 @@
+use std::error::Error as StdError;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+
+use crate::application::contacts::ContactError;
+use crate::application::idempotency::Refused;
+use crate::application::messages::MessageError;
+
+/// Seconds after which a request that failed for want of the database, or of patience, may be sent again.
+const RETRY: &str = "1";
+
+/// Everything but a success, in the contract's forms: `{"message"}` about the key and the service,
+/// `{"id", "message"}` about something that does not exist, `{"error"}` about everything else. An internal
+/// error has both, since clients look for either.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("the API key is missing or wrong: send it as `Authorization: Bearer <key>`")]
+    Unauthorized,
+    #[error("{what} not found")]
+    NotFound { what: &'static str, id: String },
+    #[error("there is nothing at this path")]
+    UnknownPath,
+    #[error("the method is not allowed here; allowed: {allow}")]
+    MethodNotAllowed { allow: String },
+    #[error("the body took too long to arrive")]
+    TooSlow,
+    #[error(transparent)]
+    Repeated(#[from] Refused),
+    #[error("the body is larger than 1 MiB")]
+    TooLarge,
+    #[error("the body must be JSON in UTF-8: send it as application/json, without a content encoding")]
+    UnsupportedMediaType,
+    #[error("something went wrong; the correlation id of this answer finds it in the log")]
+    Internal,
+    #[error("the service cannot reach its database; try again, with an Idempotency-Key if it is a POST")]
+    Unavailable,
+}
+
+#[derive(Serialize)]
+struct Form<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NotFound { .. } | Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Repeated(Refused::InFlight) => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Repeated(Refused::Reused) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut answer = HttpResponse::build(self.status_code());
+        match self {
+            Self::Unauthorized => answer.insert_header((WWW_AUTHENTICATE, "Bearer")),
+            Self::MethodNotAllowed { allow } => answer.insert_header((ALLOW, allow.as_str())),
+            Self::Unavailable | Self::Repeated(Refused::InFlight) => answer.insert_header((RETRY_AFTER, RETRY)),
+            _ => &mut answer,
+        };
+        let text = self.to_string();
+        let (id, message, error) = match self {
+            Self::NotFound { id, .. } => (Some(id.as_str()), true, false),
+            Self::Unauthorized | Self::Unavailable => (None, true, false),
+            Self::Internal => (None, true, true),
+            _ => (None, false, true),
+        };
+        answer.json(Form {
+            id,
+            message: message.then_some(text.as_str()),
+            error: error.then_some(text.as_str()),
+        })
+    }
+}
+
+impl actix_web::Responder for Refusal {
+    type Body = actix_web::body::BoxBody;
+
+    fn respond_to(self, _: &actix_web::HttpRequest) -> HttpResponse {
+        self.error_response()
+    }
+}
+
+/// Where the database's errors end: they are logged here, and clients learn only what they can do.
+impl From<tidings_storage::Error> for Refusal {
+    fn from(error: tidings_storage::Error) -> Self {
+        if error.is_unavailable() {
+            tracing::warn!(error = &error as &dyn StdError, "a request could not be carried out");
+            Self::Unavailable
+        } else {
+            tracing::error!(error = &error as &dyn StdError, "a request failed");
+            Self::Internal
+        }
+    }
+}
+
+impl From<serde_json::Error> for Refusal {
+    fn from(error: serde_json::Error) -> Self {
+        tracing::error!(error = &error as &dyn StdError, "an answer could not be written");
+        Self::Internal
+    }
+}
+
+impl From<ContactError> for Refusal {
+    fn from(error: ContactError) -> Self {
+        match error {
+            ContactError::Invalid(_) | ContactError::PhoneTaken => Self::BadRequest(error.to_string()),
+            ContactError::Refused(refused) => refused.into(),
+            ContactError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<MessageError> for Refusal {
+    fn from(error: MessageError) -> Self {
+        match error {
+            MessageError::Invalid(_) | MessageError::UnknownSender | MessageError::UnknownRecipient => {
+                Self::BadRequest(error.to_string())
+            }
+            MessageError::Refused(refused) => refused.into(),
+            MessageError::Storage(error) => error.into(),
+        }
+    }
+}

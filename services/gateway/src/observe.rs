@@ -1,0 +1,134 @@
+//! What every request gets, whatever becomes of it: a correlation id, a span of its trace, a line in the
+//! log and a place in the metrics.
+//!
+//! A client's `X-Correlation-ID` is kept if it is one to 128 visible ASCII characters; otherwise, as
+//! without it, a new one is made. Every answer carries it. A `traceparent` is continued.
+
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, web};
+use tidings_domain::{CorrelationId, TraceParent};
+use tracing::Instrument;
+
+use crate::application::Application;
+
+const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+const TRACEPARENT: &str = "traceparent";
+
+/// What ties what a request sets off to the request; among its extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct Trace {
+    pub(crate) correlation_id: CorrelationId,
+    /// The request's own span.
+    pub(crate) traceparent: TraceParent,
+}
+
+impl Trace {
+    fn of(request: &ServiceRequest, application: &Application) -> Self {
+        Self {
+            correlation_id: read(request.headers(), CORRELATION_ID.as_str())
+                .unwrap_or_else(|| CorrelationId::generate(application.clock())),
+            traceparent: read::<TraceParent>(request.headers(), TRACEPARENT)
+                .map_or_else(TraceParent::generate, TraceParent::child),
+        }
+    }
+}
+
+fn read<T: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<T> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
+}
+
+/// The outermost middleware.
+pub(crate) async fn observe(
+    application: web::Data<Application>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let start = Instant::now();
+    let trace = Trace::of(&request, &application);
+    let method = request.method().clone();
+    let span = tracing::info_span!(
+        "request",
+        %method,
+        path = request.path(),
+        correlation_id = %trace.correlation_id,
+        trace_id = %trace.traceparent.trace_id(),
+    );
+    request.extensions_mut().insert(trace.clone());
+
+    let mut result = next.call(request).instrument(span.clone()).await;
+    let (status, route) = match &result {
+        // The pattern rather than the path: paths contain ids, and metrics must not grow with them.
+        Ok(answer) => (
+            answer.status(),
+            answer
+                .request()
+                .match_pattern()
+                .unwrap_or_else(|| "unmatched".to_owned()),
+        ),
+        Err(error) => (error.as_response_error().status_code(), "unmatched".to_owned()),
+    };
+    match &mut result {
+        Ok(answer) => stamp(answer.headers_mut(), &trace),
+        Err(_) => {
+            result = result.map_err(|error| {
+                let mut answer = error.error_response();
+                stamp(answer.headers_mut(), &trace);
+                InternalError::from_response(error, answer).into()
+            });
+        }
+    }
+    let elapsed = start.elapsed();
+    span.in_scope(|| log(&method, status, elapsed.as_secs_f64() * 1000.0));
+    metrics::counter!(
+        "tidings_http_requests_total",
+        "method" => method_label(&method),
+        "route" => route.clone(),
+        "status" => status.as_str().to_owned(),
+    )
+    .increment(1);
+    metrics::histogram!("tidings_http_request_duration_seconds", "route" => route).record(elapsed);
+    result
+}
+
+fn stamp(headers: &mut HeaderMap, trace: &Trace) {
+    if let Ok(id) = HeaderValue::from_str(trace.correlation_id.as_str()) {
+        headers.insert(CORRELATION_ID, id);
+    }
+}
+
+/// Changes are worth a line each; reads, health checks above all, only to whoever looks for them.
+fn log(method: &Method, status: StatusCode, milliseconds: f64) {
+    let status = status.as_u16();
+    if status >= 500 {
+        tracing::warn!(status, milliseconds, "answered");
+    } else if method.is_safe() {
+        tracing::debug!(status, milliseconds, "answered");
+    } else {
+        tracing::info!(status, milliseconds, "answered");
+    }
+}
+
+/// Clients may invent methods, and must not invent metrics by that.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [Method; 7] = [
+        Method::GET,
+        Method::POST,
+        Method::PATCH,
+        Method::DELETE,
+        Method::PUT,
+        Method::HEAD,
+        Method::OPTIONS,
+    ];
+    const NAMES: [&str; 7] = ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"];
+    KNOWN
+        .iter()
+        .position(|known| known == method)
+        .map_or("other", |place| NAMES[place])
+}

@@ -1,0 +1,123 @@
+//! The listener, its limits, and how it stops.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use secrecy::SecretString;
+use tidings_domain::Clock;
+use tidings_runtime::health::{self, BuildInfo, Health};
+use tidings_runtime::telemetry::MetricsHandle;
+use tidings_storage::Db;
+use tokio_util::sync::CancellationToken;
+
+use crate::application::Application;
+use crate::contracts::messaging::{self, ApiKey};
+use crate::observe::observe;
+
+/// A worker is one thread that reads requests and writes answers; what they ask for is done on the
+/// runtime of the process. Two are busy long after the database is, and leave room for the other
+/// services of a process that runs them all.
+const WORKERS: usize = 2;
+/// Open connections of each worker; more wait to be accepted.
+const CONNECTIONS: usize = 2048;
+/// For the head of a request to arrive. Heads have at most 96 headers and 128 KiB.
+const HEAD: Duration = Duration::from_secs(5);
+/// How long a connection may lie idle between requests.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// For a client to take the end of an answer before its connection is cut.
+const DISCONNECT: Duration = Duration::from_secs(2);
+/// For requests under way when the gateway is told to stop. A write takes 10 s at most.
+const DRAIN: Duration = Duration::from_secs(12);
+
+/// What a gateway works with.
+#[derive(Debug)]
+pub struct Parts {
+    pub db: Db,
+    pub clock: Arc<dyn Clock>,
+    /// What clients have to send as their bearer token.
+    pub api_key: SecretString,
+    pub health: Health,
+    /// Shown at `/metrics` if given.
+    pub metrics: Option<MetricsHandle>,
+    pub build: BuildInfo,
+}
+
+/// A gateway that has its port and serves once it [runs](Self::run).
+#[derive(Debug)]
+pub struct Gateway {
+    listener: TcpListener,
+    addr: SocketAddr,
+    parts: Parts,
+}
+
+/// Why the port could not be had; one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("{listen} is already in use: stop what listens there or set TIDINGS_LISTEN")]
+    InUse { listen: SocketAddr },
+    #[error("cannot listen on {listen}: {source}; set TIDINGS_LISTEN to an address and port that can be had here")]
+    Unusable { listen: SocketAddr, source: io::Error },
+}
+
+impl Gateway {
+    /// Takes the port. Clients can connect from now on; they are answered once the gateway runs.
+    pub fn bind(listen: SocketAddr, parts: Parts) -> Result<Self, BindError> {
+        let unusable = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::InUse { listen },
+            _ => BindError::Unusable { listen, source },
+        };
+        let listener = TcpListener::bind(listen).map_err(unusable)?;
+        let addr = listener.local_addr().map_err(unusable)?;
+        Ok(Self { listener, addr, parts })
+    }
+
+    /// The address it got, with the actual port where 0 was asked for.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves until `cancel`, then lets requests that are under way finish.
+    pub async fn run(self, cancel: CancellationToken) -> io::Result<()> {
+        let Self { listener, parts, .. } = self;
+        let application = Application::new(parts.db, parts.clock);
+        let api_key = web::Data::new(ApiKey::new(&parts.api_key));
+        let (health, metrics, build) = (parts.health, parts.metrics, parts.build);
+
+        // Ends what runs beside the server also when the server ends by itself.
+        let ended = CancellationToken::new();
+        let _end = ended.clone().drop_guard();
+        tokio::spawn(application.clone().expire_answers(ended));
+
+        let shared = web::Data::new(application.clone());
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(shared.clone())
+                .app_data(api_key.clone())
+                .wrap(from_fn(observe))
+                .configure(health::routes(health.clone(), build))
+                .configure(|app| {
+                    if let Some(metrics) = &metrics {
+                        app.configure(health::metrics_route(metrics.clone()));
+                    }
+                })
+                .configure(messaging::routes)
+        })
+        .workers(WORKERS)
+        .max_connections(CONNECTIONS)
+        .client_request_timeout(HEAD)
+        .client_disconnect_timeout(DISCONNECT)
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(DRAIN.as_secs())
+        .shutdown_signal(cancel.cancelled_owned())
+        .listen(listener)?
+        .run();
+        server.await?;
+        // Work whose client has gone may still be under way.
+        application.finished(DRAIN).await;
+        Ok(())
+    }
+}
