@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sea_orm::{DatabaseConnection, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Tx;
@@ -25,6 +26,7 @@ const QUEUE: usize = 1024;
 #[derive(Clone)]
 pub(super) struct GroupWriter {
     queue: mpsc::Sender<Box<dyn Job>>,
+    stop: CancellationToken,
     task: TaskTracker,
 }
 
@@ -92,10 +94,17 @@ impl<T: Send, E: From<Error> + Send> Outcome for Done<T, E> {
 impl GroupWriter {
     pub(super) fn start(connection: DatabaseConnection, wake: Arc<outbox::Wake>) -> Self {
         let (queue, mut waiting) = mpsc::channel::<Box<dyn Job>>(QUEUE);
-        let task = TaskTracker::new();
+        let (task, stop) = (TaskTracker::new(), CancellationToken::new());
+        let stopped = stop.clone();
         task.spawn(async move {
             let mut group = Vec::with_capacity(GROUP);
-            while waiting.recv_many(&mut group, GROUP).await > 0 {
+            loop {
+                tokio::select! {
+                    biased;
+                    taken = waiting.recv_many(&mut group, GROUP) => if taken == 0 { break },
+                    // Lets nobody in any more; what is in the queue is still carried out.
+                    () = stopped.cancelled(), if !waiting.is_closed() => { waiting.close(); continue }
+                }
                 if commit(&connection, group.drain(..)).await {
                     wake.written();
                 }
@@ -105,7 +114,7 @@ impl GroupWriter {
             }
         });
         task.close();
-        Self { queue, task }
+        Self { queue, stop, task }
     }
 
     pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
@@ -123,9 +132,9 @@ impl GroupWriter {
         answer.await.unwrap_or_else(|_| Err(closed().into()))
     }
 
-    /// Waits for the writes under way. Other clones must be gone, or this waits for them.
+    /// Finishes the writes that were let in. Later ones, through other clones, are refused.
     pub(super) async fn close(self) {
-        drop(self.queue);
+        self.stop.cancel();
         self.task.wait().await;
     }
 }

@@ -97,3 +97,17 @@ async fn what_is_written_survives_the_connection() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_finishes_what_was_begun_and_refuses_the_rest() {
+    let test = tidings_testkit::TestDatabase::sqlite().await;
+    let kept = contact(1);
+    let id = kept.id;
+    let writing = add(&test.db, kept);
+    let (written, ()) = futures_util::future::join(writing, test.db.clone().close()).await;
+    let late = add(&test.db, contact(2)).await;
+    assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
+    let other = test.reopen().await;
+    let found = rows::find(other.read(), id).await.unwrap();
+    assert_eq!(found.is_some(), written.is_ok(), "an answer means what it says");
+}
