@@ -1,0 +1,57 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use secrecy::ExposeSecret;
+use tidings_domain::{EndpointId, EndpointState, EventTypes, WebhookEndpoint};
+use tidings_runtime::http_client::Url;
+use tidings_signing::{Secret, SecretError};
+use tidings_storage::{ConnectionTrait, endpoints};
+
+/// An endpoint, ready to be sent to.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) id: EndpointId,
+    pub(crate) url: Url,
+    /// All that is valid now, the newest first.
+    pub(crate) secrets: Result<Vec<Secret>, SecretError>,
+    pub(crate) event_types: EventTypes,
+    pub(crate) enabled: bool,
+    pub(crate) created_at: chrono::DateTime<chrono::Utc>,
+}
+
+impl From<WebhookEndpoint> for Endpoint {
+    fn from(endpoint: WebhookEndpoint) -> Self {
+        Self {
+            secrets: Secret::from_text(endpoint.secret.expose_secret()).map(|secret| vec![secret]),
+            id: endpoint.id,
+            url: endpoint.url.as_url().clone(),
+            event_types: endpoint.event_types,
+            enabled: endpoint.state == EndpointState::Enabled,
+            created_at: endpoint.created_at,
+        }
+    }
+}
+
+pub(crate) type Endpoints = Arc<Vec<Arc<Endpoint>>>;
+
+/// The endpoints as they are now. Read again only when one of them has changed, which costs a look at
+/// their versions each time.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    known: Mutex<Option<((i64, i64), Endpoints)>>,
+}
+
+impl Directory {
+    pub(crate) async fn current(&self, conn: &impl ConnectionTrait) -> Result<Endpoints, tidings_storage::Error> {
+        // Before the endpoints: one that changes in between is read again the next time.
+        let revision = endpoints::revision(conn).await?;
+        if let Some((known, endpoints)) = &*self.known.lock().unwrap_or_else(PoisonError::into_inner)
+            && *known == revision
+        {
+            return Ok(endpoints.clone());
+        }
+        let endpoints = endpoints::list(conn).await?;
+        let endpoints: Endpoints = Arc::new(endpoints.into_iter().map(|it| Arc::new(it.into())).collect());
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((revision, endpoints.clone()));
+        Ok(endpoints)
+    }
+}

@@ -1,0 +1,199 @@
+//! From an event to the deliveries it makes.
+//!
+//! The default endpoint is owed the messages that were queued, and nothing else. Any other endpoint
+//! that is enabled is owed the events of its types that happened since it was added: a topic that is read
+//! again from its start must not tell a new endpoint the news of last month.
+//!
+//! A delivery for which a slot is free is leased in the statement that inserts it and sent as soon as
+//! that is committed, without having to be found first. One without a slot stays due.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tidings_domain::{Clock, DeliveryId, EndpointId, MessageId, new_id};
+use tidings_events::{DecodeError, Event, EventRecord, MessageQueued, RawRecord};
+use tidings_messaging::{HandleError, Handler};
+use tidings_storage::deliveries::{self, Leased, NewDelivery};
+use tidings_storage::{Db, Tx, dead_letters};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::GROUP;
+use crate::directory::{Directory, Endpoint};
+use crate::sender::{Job, Sender};
+use crate::slots::Slot;
+
+/// Plans deliveries for what the consumer hands it.
+#[derive(Debug)]
+pub(crate) struct Planner {
+    sender: Arc<Sender>,
+}
+
+/// A record that is no event that could be planned.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unplannable {
+    #[error(transparent)]
+    Undecodable(#[from] DecodeError),
+    #[error("the key of a queued message is not a message's id")]
+    NoMessage,
+}
+
+/// An event and the message it is about, if that is still to be delivered.
+#[derive(Debug, Clone)]
+struct Planned {
+    event: Arc<EventRecord>,
+    message: Option<MessageId>,
+}
+
+/// A delivery that was added or is to be added.
+#[derive(Debug)]
+struct Owed {
+    new: NewDelivery,
+    planned: Planned,
+    endpoint: Arc<Endpoint>,
+    slot: Option<Slot>,
+}
+
+fn decode(record: &RawRecord) -> Result<Planned, Unplannable> {
+    let event = EventRecord::decode(record)?;
+    let queued = event.event_type == MessageQueued::TYPE;
+    let message = queued.then(|| event.key.parse().map_err(|_| Unplannable::NoMessage));
+    Ok(Planned {
+        message: message.transpose()?,
+        event: Arc::new(event),
+    })
+}
+
+impl Planned {
+    /// The message that a delivery to this endpoint would decide about, in a `Some` if there is to be one.
+    fn owed_to(&self, endpoint: &Endpoint) -> Option<Option<MessageId>> {
+        if endpoint.id.is_default() {
+            return self.message.map(Some);
+        }
+        let owed = endpoint.enabled
+            && endpoint.event_types.includes(&self.event.event_type)
+            && self.event.time >= endpoint.created_at;
+        owed.then_some(None)
+    }
+}
+
+impl Planner {
+    pub(crate) fn new(sender: Arc<Sender>) -> Self {
+        Self { sender }
+    }
+
+    async fn plan(&self, planned: Vec<Planned>) -> Result<(), tidings_storage::Error> {
+        if let Some(oldest) = planned.iter().map(|planned| planned.event.time).min() {
+            self.sender.note_planned(oldest);
+        }
+        let sender = self.sender.clone();
+        let leased_at = Instant::now();
+        let owed = self.sender.db.write(move |tx| {
+            Box::pin(async move {
+                let slot = |endpoint: &EndpointId| {
+                    let wanted = !sender.is_stopping();
+                    wanted.then(|| sender.slots.take(endpoint)).flatten()
+                };
+                add(tx, &sender.directory, &*sender.clock, planned, slot).await
+            })
+        });
+        for owed in owed.await? {
+            let Some((slot, token)) = owed.slot.zip(owed.new.lease) else {
+                self.sender.slots.note_waiting(&owed.new.endpoint);
+                continue;
+            };
+            self.sender.send(Job {
+                lease: Leased {
+                    id: owed.new.id,
+                    endpoint: owed.new.endpoint,
+                    event: owed.new.event,
+                    message: owed.new.message,
+                    attempts: 0,
+                    token,
+                },
+                leased_at,
+                endpoint: owed.endpoint,
+                event: Some(owed.planned.event),
+                slot,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Adds what is owed, under a lease where there is a slot, and answers what was not there before.
+async fn add(
+    tx: &Tx<'_>,
+    directory: &Directory,
+    clock: &dyn Clock,
+    planned: Vec<Planned>,
+    slot: impl Fn(&EndpointId) -> Option<Slot>,
+) -> Result<Vec<Owed>, tidings_storage::Error> {
+    let endpoints = directory.current(tx.conn()).await?;
+    let mut owed = Vec::with_capacity(planned.len());
+    for planned in planned {
+        for endpoint in endpoints.iter() {
+            let Some(message) = planned.owed_to(endpoint) else {
+                continue;
+            };
+            let slot = slot(&endpoint.id);
+            owed.push(Owed {
+                new: NewDelivery {
+                    id: DeliveryId::from(new_id(clock)),
+                    endpoint: endpoint.id.clone(),
+                    event: planned.event.id,
+                    message,
+                    lease: slot.as_ref().map(|_| Uuid::new_v4()),
+                },
+                planned: planned.clone(),
+                endpoint: endpoint.clone(),
+                slot,
+            });
+        }
+    }
+    let new: Vec<_> = owed.iter().map(|owed| owed.new.clone()).collect();
+    let added: HashSet<_> = deliveries::insert(tx, &new).await?.into_iter().collect();
+    owed.retain(|owed| added.contains(&owed.new.id));
+    Ok(owed)
+}
+
+impl Handler for Planner {
+    async fn handle(&self, records: &[RawRecord]) -> Result<(), HandleError> {
+        let planned: Result<Vec<_>, _> = records.iter().map(decode).collect();
+        let planned = planned.map_err(|error| HandleError::reject(error.to_string()))?;
+        // None of a record's own words are written, so what the database refuses is not the record's fault.
+        self.plan(planned).await.map_err(HandleError::retry)
+    }
+
+    async fn set_aside(&self, record: &RawRecord, reason: &str) -> Result<(), HandleError> {
+        let (record, reason) = (record.clone(), reason.to_owned());
+        let clock = self.sender.clock.clone();
+        let kept = self.sender.db.write(move |tx| {
+            Box::pin(async move {
+                let now = clock.now();
+                dead_letters::insert(tx, new_id(&*clock), GROUP, &record, &reason, now).await
+            })
+        });
+        kept.await.map_err(HandleError::retry)
+    }
+}
+
+/// Why a record that was set aside could not be handled now either.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error("the record is rejected again: {0}")]
+    Rejected(String),
+    #[error(transparent)]
+    Database(#[from] tidings_storage::Error),
+}
+
+/// Handles one record once more, beside the service. Answers how many deliveries that added; a running
+/// service finds them within seconds.
+pub async fn replay(db: &Db, clock: &Arc<dyn Clock>, record: &RawRecord) -> Result<usize, ReplayError> {
+    let planned = decode(record).map_err(|error| ReplayError::Rejected(error.to_string()))?;
+    let clock = clock.clone();
+    let added = db.write(move |tx| {
+        Box::pin(async move { add(tx, &Directory::default(), &*clock, vec![planned], |_| None).await })
+    });
+    Ok(added.await?.len())
+}

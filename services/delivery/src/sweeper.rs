@@ -1,0 +1,82 @@
+//! Looks for what was forgotten.
+//!
+//! A message that has been queued for [`AGE`], whose event was published, and that nobody has planned a
+//! delivery for should not exist. If it does, its event is published again under the id it has, so that
+//! every consumer gets another chance and none acts twice. That is reported as the defect it is.
+//!
+//! While this consumer is behind, what it has not come to yet would look the same, so then nothing is
+//! published again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_domain::{EventId, MessageId};
+use tidings_storage::{Db, deliveries, messages, outbox};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::sender::Sender;
+
+/// How long a message must have been queued before it counts as forgotten.
+pub(crate) const AGE: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(60);
+/// Messages looked at in one query, and queries in one pass.
+const PAGE: u64 = 500;
+const PAGES: usize = 20;
+
+/// What one pass came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// The events that are published again.
+    pub published: Vec<EventId>,
+    /// Where to go on, if there is more to look at.
+    pub next: Option<MessageId>,
+}
+
+/// Publishes again what was forgotten among the messages after `from`, looking at a bounded number.
+pub async fn sweep(db: &Db, from: Option<MessageId>) -> Result<Swept, tidings_storage::Error> {
+    let mut swept = Swept {
+        published: Vec::new(),
+        next: from,
+    };
+    for _ in 0..PAGES {
+        let (last, forgotten) = messages::forgotten(db.read(), AGE, swept.next, PAGE).await?;
+        swept.next = last;
+        if !forgotten.is_empty() {
+            let again = forgotten.clone();
+            db.write(move |tx| Box::pin(async move { outbox::enqueue_again(tx, &again).await }))
+                .await?;
+            for event_id in &forgotten {
+                tracing::error!(%event_id, "a queued message had no delivery, its event is published again");
+            }
+            metrics::counter!("tidings_swept_total").increment(forgotten.len() as u64);
+            swept.published.extend(forgotten);
+        }
+        if last.is_none() {
+            break;
+        }
+    }
+    Ok(swept)
+}
+
+/// Sweeps every minute until stopped.
+pub(crate) async fn run(sender: Arc<Sender>, stop: CancellationToken) {
+    let mut timer = interval_at(Instant::now() + EVERY, EVERY);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut from = None;
+    while stop.run_until_cancelled(timer.tick()).await.is_some() {
+        match pass(&sender, from).await {
+            Ok(next) => from = next,
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "sweeping failed"),
+        }
+    }
+}
+
+async fn pass(sender: &Sender, from: Option<MessageId>) -> Result<Option<MessageId>, tidings_storage::Error> {
+    let canceled = sender.db.write(|tx| Box::pin(deliveries::cancel_orphans(tx))).await?;
+    metrics::counter!("tidings_deliveries_total", "result" => "canceled").increment(canceled);
+    if sender.was_behind_within(EVERY) {
+        return Ok(from);
+    }
+    Ok(sweep(&sender.db, from).await?.next)
+}
