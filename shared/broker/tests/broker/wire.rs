@@ -312,7 +312,7 @@ async fn clients_that_do_not_read_neither_hinder_others_nor_the_shutdown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_are_closed_and_waiting_ones_are_not() {
-    let broker = Running::with(|config| config.max_idle = Duration::from_millis(200)).await;
+    let broker = Running::with(|config| config.max_idle = Duration::from_secs(1)).await;
     let (mut silent, mut once, mut waiting) = (broker.connect().await, broker.connect().await, broker.connect().await);
     once.create("t", 1, &[]).await;
     waiting.send(11, &fetch("t", 0, i32::MAX)).await;
