@@ -20,9 +20,11 @@
 //!
 //! # What may be changed safely
 //!
-//! The size of a batch and all pauses. The removal of one batch runs beside the publishing of the
-//! next; more may run side by side as long as no entry is published twice by one producer and every
-//! failure ends that producer. The term of leases is the outbox's; [`leases`] must give up earlier.
+//! The size of a batch and all pauses. One removal runs beside the reading and publishing of what
+//! comes next; more may run side by side as long as what is published and not yet removed is passed
+//! over when the outbox is read, and every failure ends the producer. What to pass over is noted
+//! *before* reading: a removal that ends meanwhile must not bring an entry back. The term of leases
+//! is the outbox's; [`leases`] must give up earlier.
 //!
 //! Partitions are chosen with `murmur2_random`, as Java's client does, so that other producers of
 //! the same topics agree on where a key belongs.
@@ -30,24 +32,28 @@
 mod leases;
 mod parked;
 mod producer;
+mod removal;
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use rdkafka::error::KafkaError;
 use tidings_events::{Outbox, OutboxEntry};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::leases::{Held, Leases};
 use self::parked::Parked;
 use self::producer::{Failure, Publisher, Sending};
+use self::removal::{Removal, Removed};
 use crate::Connection;
 use crate::backoff::{Backoff, Outage};
 
 /// How many entries are read at a time.
 const BATCH: u64 = 1000;
+/// How many published entries may wait for their removal before no more are read.
+const UNREMOVED: usize = 2000;
 /// How often the outbox is looked at although nobody said that something was written.
 const BACKSTOP: Duration = Duration::from_secs(1);
 /// How long a relay that stops waits for what is under way.
@@ -64,12 +70,14 @@ pub enum RelayError {
 ///
 /// Neither a broker nor a database that is away ends it.
 pub async fn run<O: Outbox>(outbox: O, connection: &Connection, cancel: CancellationToken) -> Result<(), RelayError> {
-    let leases = Leases::new();
+    let (outbox, leases) = (Arc::new(outbox), Leases::new());
     let relay = Relay {
-        outbox: &outbox,
+        outbox: outbox.clone(),
         leases: &leases,
         publisher: Publisher::new(connection).map_err(RelayError::Settings)?,
         published: Vec::new(),
+        removal: Removal::default(),
+        remove_from: Instant::now(),
         parked: Parked::default(),
         database: Outage::new(
             "reading the outbox",
@@ -82,171 +90,165 @@ pub async fn run<O: Outbox>(outbox: O, connection: &Connection, cancel: Cancella
         cancel,
     };
     tokio::select! {
-        never = leases.keep(&outbox) => match never {},
+        never = leases.keep(&*outbox) => match never {},
         worked = relay.work() => worked,
     }
 }
 
 struct Relay<'a, O: Outbox> {
-    outbox: &'a O,
+    outbox: Arc<O>,
     leases: &'a Leases,
     publisher: Publisher,
-    /// Acknowledged by the broker and not removed yet.
+    /// Acknowledged by the broker, and not being removed yet.
     published: Vec<OutboxEntry>,
+    removal: Removal<O>,
+    /// When the next removal may start, after one that failed.
+    remove_from: Instant,
     parked: Parked,
     database: Outage,
     broker: Outage,
     cancel: CancellationToken,
 }
 
-/// What came of a round.
-struct Round {
-    /// Something did not go well, or was left out: look again without waiting to be woken.
-    again: bool,
-}
-
-/// What was read.
-struct Found {
-    batch: Vec<OutboxEntry>,
-    /// There may be more.
-    full: bool,
+/// What is known after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing is left that is known of.
+    Wait,
+    /// There is more, or something went wrong and is to be tried again.
+    Look,
+    /// As before, but a lease was lost.
+    Renew,
 }
 
 impl<O: Outbox> Relay<'_, O> {
     async fn work(mut self) -> Result<(), RelayError> {
-        let mut look = true;
+        let mut next = Next::Look;
         while !self.cancel.is_cancelled() {
-            if !look && self.published.is_empty() {
-                self.wait().await;
-                look = true;
-                continue;
+            if next == Next::Renew {
+                tracing::warn!("a lease was lost, looking again under fresh ones");
+                self.cancel.run_until_cancelled(self.leases.renewed()).await;
             }
-            let held = self.leases.held();
-            self.published.retain(|entry| held.covers(entry));
-            let found = if look {
-                match self.find(&held).await {
-                    Ok(found) => found,
-                    Err(error) => {
-                        let pause = self.database.failed(&error);
-                        self.pause(pause).await;
-                        continue;
-                    }
-                }
+            self.remove_published();
+            next = if next == Next::Wait || self.published.len() > UNREMOVED {
+                self.wait(next).await
             } else {
-                // Removing what was published comes first when nothing new is known of.
-                Found {
-                    batch: Vec::new(),
-                    full: false,
-                }
+                self.advance().await?
             };
-            let Found { batch, full } = found;
-            let round = self.publish_and_remove(batch, &held).await?;
-            look = full || round.again || self.outbox.written().now_or_never().is_some();
         }
         self.finish().await;
         Ok(())
     }
 
-    /// Sleeps until there may be something to publish.
-    async fn wait(&self) {
-        tokio::select! {
-            () = self.cancel.cancelled() => {}
-            () = self.outbox.written() => {}
-            () = self.leases.changed() => {}
-            () = sleep(BACKSTOP) => {}
+    /// Removes what was published, unless a removal is under way or has just failed.
+    fn remove_published(&mut self) {
+        if self.removal.is_under_way() || self.published.is_empty() || Instant::now() < self.remove_from {
+            return;
         }
+        let held = self.leases.held();
+        if held.leases.is_empty() {
+            // Perhaps only the database is away. Those that are not taken over by then can still be removed.
+            return;
+        }
+        self.published.retain(|entry| held.covers(entry));
+        self.removal
+            .start(&self.outbox, held.leases, std::mem::take(&mut self.published));
+    }
+
+    /// Sleeps until there may be something to publish, or a removal has ended.
+    async fn wait(&mut self, before: Next) -> Next {
+        // Whoever has more to read waits for room only.
+        let idle = before == Next::Wait;
+        tokio::select! {
+            () = self.cancel.cancelled() => before,
+            removed = self.removal.ended() => match self.is_short(removed) {
+                true => Next::Renew,
+                false => before,
+            },
+            () = self.outbox.written(), if idle => Next::Look,
+            () = self.leases.changed() => Next::Look,
+            () = sleep(BACKSTOP) => Next::Look,
+        }
+    }
+
+    /// Notes how a removal has ended. Answers whether it shows that a lease was lost.
+    fn is_short(&mut self, removed: Removed<O::Error>) -> bool {
+        match removed {
+            Removed::All => self.database.worked(),
+            Removed::Short => return true,
+            Removed::Failed(entries, error) => {
+                self.published.extend(entries);
+                self.remove_from = Instant::now() + self.database.failed(&error);
+            }
+        }
+        false
     }
 
     async fn pause(&self, pause: Duration) {
         self.cancel.run_until_cancelled(sleep(pause)).await;
     }
 
-    /// Reads what is to be published now.
-    async fn find(&mut self, held: &Held) -> Result<Found, O::Error> {
+    /// Reads and publishes a batch.
+    async fn advance(&mut self) -> Result<Next, RelayError> {
+        let held = self.leases.held();
         if held.leases.is_empty() {
-            return Ok(Found {
-                batch: Vec::new(),
-                full: false,
-            });
+            return Ok(Next::Wait);
         }
         // What is passed over must not take up the room of what could be published.
-        let limit = BATCH + self.published.len() as u64 + self.parked.entries();
-        let mut entries = self.outbox.pending(&held.leases, limit).await?;
+        let mut pass_over = self.removal.ids();
+        pass_over.extend(self.published.iter().map(|entry| entry.id));
+        let limit = BATCH + pass_over.len() as u64 + self.parked.entries();
+        let mut entries = match self.outbox.pending(&held.leases, limit).await {
+            Ok(entries) => entries,
+            Err(error) => {
+                let pause = self.database.failed(&error);
+                self.pause(pause).await;
+                return Ok(Next::Look);
+            }
+        };
         self.database.worked();
         let full = entries.len() as u64 >= limit;
-        let published: HashSet<i64> = self.published.iter().map(|entry| entry.id).collect();
-        entries.retain(|entry| !published.contains(&entry.id));
+        entries.retain(|entry| !pass_over.contains(&entry.id));
         let batch = self.parked.sort_out(entries, full);
-        Ok(Found { batch, full })
+        let next = if batch.is_empty() {
+            Next::Wait
+        } else {
+            self.publish(batch, &held).await?
+        };
+        let more = full || self.outbox.written().now_or_never().is_some();
+        Ok(if next == Next::Wait && more { Next::Look } else { next })
     }
 
-    /// Publishes a batch, and meanwhile removes what was published before it.
-    async fn publish_and_remove(&mut self, batch: Vec<OutboxEntry>, held: &Held) -> Result<Round, RelayError> {
-        let removing = std::mem::take(&mut self.published);
-        if batch.is_empty() && removing.is_empty() {
-            return Ok(Round { again: false });
-        }
-        let (sending_any, removing_any) = (!batch.is_empty(), !removing.is_empty());
+    /// Publishes a batch and waits for its acknowledgements.
+    async fn publish(&mut self, batch: Vec<OutboxEntry>, held: &Held) -> Result<Next, RelayError> {
         let needed = held.needed_for(&batch);
         let mut sending = self.publisher.send(batch);
-        let (mut settled, mut removed, mut deposed) = (!sending_any, None, false);
-        {
-            let removal = self.outbox.remove(&held.leases, &removing);
-            let overdue = async {
-                self.cancel.cancelled().await;
-                sleep(DRAIN).await;
-            };
-            tokio::pin!(removal, overdue);
-            while !settled || (removing_any && removed.is_none()) {
-                let mut abort = false;
-                tokio::select! {
-                    answer = &mut removal, if removing_any && removed.is_none() => {
-                        deposed |= matches!(answer, Ok(count) if count < removing.len() as u64);
-                        abort = deposed && !settled;
-                        removed = Some(answer);
-                    }
-                    () = sending.settled(), if !settled => settled = true,
-                    () = self.leases.lost(&needed), if !settled => {
-                        deposed = true;
-                        abort = true;
-                    }
-                    () = &mut overdue => {
-                        self.publisher.abort(&mut sending).await;
-                        break;
-                    }
-                }
-                if abort {
-                    self.publisher.abort(&mut sending).await;
-                    settled = true;
-                }
+        let mut next = Next::Wait;
+        let cancel = self.cancel.clone();
+        let overdue = async {
+            cancel.cancelled().await;
+            sleep(DRAIN).await;
+        };
+        tokio::pin!(overdue);
+        loop {
+            tokio::select! {
+                () = sending.settled() => break,
+                removed = self.removal.ended() => match self.is_short(removed) {
+                    true => next = Next::Renew,
+                    false => continue,
+                },
+                () = self.leases.lost(&needed) => next = Next::Renew,
+                () = &mut overdue => {}
             }
+            self.publisher.abort(&mut sending).await;
+            break;
         }
-
-        let mut again = deposed;
-        match removed {
-            Some(Ok(_)) => self.database.worked(),
-            Some(Err(error)) => {
-                let pause = self.database.failed(&error);
-                self.published = removing;
-                self.pause(pause).await;
-                again = true;
-            }
-            None => self.published = removing,
-        }
-        again |= self.take_outcome(sending, deposed).await?;
-        if deposed {
-            tracing::warn!("a lease was lost, looking again under fresh ones");
-            self.cancel.run_until_cancelled(self.leases.renewed()).await;
-        }
-        Ok(Round { again })
+        self.take_outcome(sending, next).await
     }
 
-    /// Keeps what was acknowledged and sees to what was not. Answers whether to look again.
-    async fn take_outcome(&mut self, mut sending: Sending, deposed: bool) -> Result<bool, RelayError> {
-        if sending.is_empty() {
-            return Ok(false);
-        }
-        if sending.failure().is_some() || deposed {
+    /// Keeps what was acknowledged and sees to what was not.
+    async fn take_outcome(&mut self, mut sending: Sending, next: Next) -> Result<Next, RelayError> {
+        if sending.failure().is_some() || next == Next::Renew {
             self.publisher.abort(&mut sending).await;
             // What an old producer still has under way must never mix with what comes after it.
             self.publisher.replace().map_err(RelayError::Settings)?;
@@ -262,9 +264,7 @@ impl<O: Outbox> Relay<'_, O> {
         }
         self.published.extend(acknowledged);
         match failure {
-            None => Ok(deposed || self.parked.any_due()),
-            Some(_) if deposed || self.cancel.is_cancelled() => Ok(true),
-            Some(Failure { entry, error }) => {
+            Some(Failure { entry, error }) if next == Next::Wait && !self.cancel.is_cancelled() => {
                 metrics::counter!("tidings_relay_errors_total").increment(1);
                 if producer::is_about_the_record(&error) {
                     self.parked.park(&entry, &error);
@@ -272,27 +272,32 @@ impl<O: Outbox> Relay<'_, O> {
                     let pause = self.broker.failed(&error);
                     self.pause(pause).await;
                 }
-                Ok(true)
+                Ok(Next::Look)
             }
+            None if next == Next::Wait && self.parked.any_due() => Ok(Next::Look),
+            _ => Ok(next),
         }
     }
 
     /// Removes what was published last, and gives the leases back.
     async fn finish(mut self) {
-        let held = self.leases.held();
-        self.published.retain(|entry| held.covers(entry));
         let farewell = async {
-            if !self.published.is_empty()
-                && let Err(error) = self.outbox.remove(&held.leases, &self.published).await
-            {
-                let entries = self.published.len();
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    entries,
-                    "published entries remain and will be published again"
-                );
+            // One that is under way, and one for what was published after it began.
+            for _ in 0..2 {
+                self.remove_from = Instant::now();
+                self.remove_published();
+                if self.removal.is_under_way()
+                    && let Removed::Failed(entries, error) = self.removal.ended().await
+                {
+                    let entries = entries.len();
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        entries,
+                        "published entries remain and will be published again"
+                    );
+                }
             }
-            if let Err(error) = self.outbox.release(&held.leases).await {
+            if let Err(error) = self.outbox.release(&self.leases.held().leases).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "leases not given back, they will run out"

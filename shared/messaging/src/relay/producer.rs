@@ -146,10 +146,6 @@ pub(super) struct Failure {
 }
 
 impl Sending {
-    pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
     /// Completes when all are acknowledged, or at the first that failed. May be dropped and called again.
     pub(super) async fn settled(&mut self) {
         while let Some(slot) = self.slots.get_mut(self.settled) {
