@@ -20,7 +20,7 @@ use tidings_storage::{Db, audit};
 use tokio_util::sync::CancellationToken;
 
 use self::consumer::Recorder;
-pub use self::report::{Broken, Problem, Report};
+pub use self::report::{Broken, Problem, Progress, Report};
 pub use self::verify::{VerifyError, verify};
 
 /// The consumer group. Its offsets say how far the log has come.

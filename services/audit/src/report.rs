@@ -1,18 +1,24 @@
-//! What walking the chain has found, for a person and for a program.
+//! What walking the chain has found.
 
 use std::fmt;
 
 use crate::Head;
 
-/// What was found.
+/// A chain that holds from its beginning to its head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The last record up to which the chain holds; seq 0 if it holds nowhere.
-    pub sound: Head,
+    pub head: Head,
     /// After which record the chain had the hash that was asked for. `None` if none was.
     pub anchored: Option<i64>,
-    /// The first thing that is wrong.
-    pub broken: Option<Broken>,
+}
+
+/// How far a walk has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The last record that was checked.
+    pub seq: i64,
+    /// The last one to check, as far as is known.
+    pub of: i64,
 }
 
 /// Where a chain is broken, and how.
@@ -23,8 +29,11 @@ pub struct Broken {
     /// Its event, if the record is there and says so.
     pub event_id: Option<String>,
     pub problem: Problem,
+    /// The last record up to which the chain holds; seq 0 if it holds nowhere.
+    pub sound: Head,
 }
 
+/// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
     /// The next record that is there has another number.
@@ -47,30 +56,18 @@ pub enum Problem {
     NotAnchored { anchor: String },
 }
 
-impl Report {
-    pub fn is_sound(&self) -> bool {
-        self.broken.is_none()
-    }
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Head { seq, hash } = &self.sound;
-        if let Some(broken) = &self.broken {
-            return write!(
-                f,
-                "the audit log is BROKEN: {broken}\nit holds up to record {seq}, hash {hash}"
-            );
-        }
-        write!(f, "the audit log is sound: {seq} records, the last with hash {hash}")?;
+        let Head { seq, hash } = &self.head;
+        writeln!(f, "the audit log is sound: {seq} records, the last with hash {hash}")?;
         match self.anchored {
             Some(at) => write!(
                 f,
-                "\nit had the given hash after record {at}; nothing up to there was changed or removed since"
+                "it had the given hash after record {at}: nothing up to there was changed or removed since"
             ),
             None => f.write_str(
-                "\nnot checked: whether its end was cut off together with the head. That only shows against \
-                 a hash that was kept elsewhere: --head HASH",
+                "not checked: whether its end was cut off together with the head, or all of it computed anew. \
+                 That only shows against a hash that was kept elsewhere: --head HASH",
             ),
         }
     }
@@ -78,11 +75,10 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seq = self.seq;
         if self.problem == Problem::NoHead {
-            return f.write_str("the row that says where it ends is missing");
+            return f.write_str("the row that says where the log ends is missing");
         }
-        write!(f, "record {seq}")?;
+        write!(f, "record {}", self.seq)?;
         if let Some(event) = &self.event_id {
             write!(f, " (event {event})")?;
         }
@@ -101,6 +97,8 @@ impl fmt::Display for Broken {
                     " is the last, and no record has the hash {anchor}: the log was cut off or made anew"
                 )
             }
-        }
+        }?;
+        let Head { seq, hash } = &self.sound;
+        write!(f, "; the log holds up to record {seq}, hash {hash}")
     }
 }

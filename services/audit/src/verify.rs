@@ -3,15 +3,18 @@
 use tidings_storage::audit::{self, Record};
 use tidings_storage::{Db, Error};
 
-use crate::report::{Broken, Problem, Report};
+use crate::report::{Broken, Problem, Progress, Report};
 use crate::{Head, chain};
 
 /// Records read at a time.
 const PAGE: u64 = 1_000;
 
-/// Why the chain could not be checked. Not to be taken for a chain that is broken.
+/// Why a chain is not known to be sound.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
+    /// It is not. All other errors say that it could not be checked.
+    #[error("the audit log is broken: {0}")]
+    Broken(Broken),
     #[error("`{0}` is not a hash: it has to be 64 hexadecimal digits")]
     Anchor(String),
     #[error("the audit log cannot be read")]
@@ -42,7 +45,7 @@ impl Walk {
     }
 
     /// Goes on to the next record there is, or says what is wrong with it.
-    fn step(&mut self, record: &Record) -> Result<Option<Broken>, serde_json::Error> {
+    fn step(&mut self, record: &Record) -> Result<(), VerifyError> {
         let expected = self.last.seq + 1;
         let problem = if record.seq != expected {
             Some(Problem::Missing { found: record.seq })
@@ -53,43 +56,43 @@ impl Walk {
         };
         if let Some(problem) = problem {
             let there = !matches!(problem, Problem::Missing { .. });
-            return Ok(Some(Broken {
-                seq: expected,
-                event_id: there.then(|| record.event_id.clone()),
-                problem,
-            }));
+            let event_id = there.then(|| record.event_id.clone());
+            return Err(self.broken(expected, event_id, problem));
         }
         self.last.seq = record.seq;
         self.last.hash.clone_from(&record.hash);
         if self.anchor.as_ref() == Some(&record.hash) {
             self.anchored = Some(record.seq);
         }
-        Ok(None)
+        Ok(())
     }
 
-    fn broken(&self, problem: Problem) -> Broken {
-        let seq = match &problem {
-            Problem::Unreadable { .. } | Problem::Cut { .. } => self.last.seq + 1,
-            _ => self.last.seq,
-        };
-        Broken {
+    fn broken(&self, seq: i64, event_id: Option<String>, problem: Problem) -> VerifyError {
+        VerifyError::Broken(Broken {
             seq,
-            event_id: None,
+            event_id,
             problem,
-        }
+            sound: self.last.clone(),
+        })
     }
 
     /// What remains to be said when there are no more records.
-    fn end(&self, head: &Head) -> Option<Broken> {
-        if head.seq > self.last.seq {
-            Some(self.broken(Problem::Cut { head: head.seq }))
-        } else if *head != self.last {
-            Some(self.broken(Problem::Head { head: head.seq }))
-        } else if let (Some(anchor), None) = (&self.anchor, self.anchored) {
-            Some(self.broken(Problem::NotAnchored { anchor: anchor.clone() }))
-        } else {
-            None
+    fn end(self, head: &Head) -> Result<Report, VerifyError> {
+        let last = self.last.seq;
+        if head.seq > last {
+            return Err(self.broken(last + 1, None, Problem::Cut { head: head.seq }));
         }
+        if *head != self.last {
+            return Err(self.broken(last, None, Problem::Head { head: head.seq }));
+        }
+        if let (Some(anchor), None) = (&self.anchor, self.anchored) {
+            let anchor = anchor.clone();
+            return Err(self.broken(last, None, Problem::NotAnchored { anchor }));
+        }
+        Ok(Report {
+            head: self.last,
+            anchored: self.anchored,
+        })
     }
 }
 
@@ -120,48 +123,35 @@ fn differing(said: &[u8], hashed: &[u8]) -> &'static str {
     field.unwrap_or(RECORD)
 }
 
-/// Checks the whole log, from the first record to the head.
+/// Checks the whole log, from the first record to the head. Records that are appended meanwhile are
+/// checked too.
 ///
-/// `anchor` is a hash that the chain must have had at some time. `progress` is told the number of each
-/// page's last record and that of the head. Records that are appended meanwhile are checked too.
-pub async fn verify(db: &Db, anchor: Option<&str>, mut progress: impl FnMut(i64, i64)) -> Result<Report, VerifyError> {
-    let anchor = anchor.map(parse_anchor).transpose()?;
-    let mut walk = Walk::new(anchor);
-    let broken = walk_through(db, &mut walk, &mut progress).await?;
-    Ok(Report {
-        sound: walk.last,
-        anchored: walk.anchored,
-        broken,
-    })
-}
-
-async fn walk_through(
-    db: &Db,
-    walk: &mut Walk,
-    progress: &mut impl FnMut(i64, i64),
-) -> Result<Option<Broken>, VerifyError> {
+/// `anchor` is a hash that the chain must have had at some time. `progress` is told after each page.
+pub async fn verify(db: &Db, anchor: Option<&str>, mut progress: impl FnMut(Progress)) -> Result<Report, VerifyError> {
+    let mut walk = Walk::new(anchor.map(parse_anchor).transpose()?);
     // So that a number below 1, which is not ours, is found as such.
     let mut after = i64::MIN;
     loop {
         // Read before the records: those that it speaks of must then be there.
         let head = match crate::head(db).await {
-            Err(Error::Corrupt(_)) => return Ok(Some(walk.broken(Problem::NoHead))),
+            Err(Error::Corrupt(_)) => return Err(walk.broken(walk.last.seq, None, Problem::NoHead)),
             head => head?,
         };
         let page = match page(db, after).await? {
             Ok(page) => page,
-            Err(reason) => return Ok(Some(walk.broken(Problem::Unreadable { reason }))),
+            Err(reason) => return Err(walk.broken(walk.last.seq + 1, None, Problem::Unreadable { reason })),
         };
         for record in &page {
-            if let Some(broken) = walk.step(record)? {
-                return Ok(Some(broken));
-            }
+            walk.step(record)?;
         }
         if page.is_empty() {
-            return Ok(walk.end(&head));
+            return walk.end(&head);
         }
         after = walk.last.seq;
-        progress(after, head.seq.max(after));
+        progress(Progress {
+            seq: after,
+            of: head.seq.max(after),
+        });
     }
 }
 
@@ -234,10 +224,12 @@ mod tests {
 
     fn walk(records: &[Record], head: &Head) -> Option<Broken> {
         let mut walk = Walk::new(None);
-        records
-            .iter()
-            .find_map(|record| walk.step(record).unwrap())
-            .or_else(|| walk.end(head))
+        let stepped = records.iter().try_for_each(|record| walk.step(record));
+        match stepped.and_then(|()| walk.end(head)) {
+            Ok(_) => None,
+            Err(VerifyError::Broken(broken)) => Some(broken),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Changes one byte of the column, to another value that the column can have.

@@ -1,7 +1,7 @@
 //! What `verify` finds when someone has taken the database's guards away.
 
 use chrono::TimeDelta;
-use tidings_audit::{Problem, Report, VerifyError, chain, verify};
+use tidings_audit::{Broken, Problem, Progress, Report, VerifyError, chain, verify};
 use tidings_domain::{Clock, SystemClock};
 use tidings_storage::Error;
 use tidings_storage::audit::{self, Record};
@@ -71,8 +71,15 @@ async fn tampered(statements: &[&str]) -> Vec<(TestDatabase, Vec<Record>)> {
     all
 }
 
-async fn report(database: &TestDatabase, anchor: Option<&str>) -> Report {
-    verify(&database.db, anchor, |_, _| {}).await.unwrap()
+async fn sound(database: &TestDatabase, anchor: Option<&str>) -> Report {
+    verify(&database.db, anchor, |_| {}).await.unwrap()
+}
+
+async fn broken(database: &TestDatabase, anchor: Option<&str>) -> Broken {
+    match verify(&database.db, anchor, |_| {}).await {
+        Err(VerifyError::Broken(broken)) => broken,
+        other => panic!("{other:?} on {}", database.name),
+    }
 }
 
 /// After these statements the chain is broken at this record, in this way.
@@ -86,16 +93,15 @@ async fn found(cases: &[Case<'_>]) {
             for sql in *statements {
                 assert!(database.tamper(sql).await > 0, "{sql} changed nothing");
             }
-            let report = report(&database, None).await;
-            let broken = report.broken.as_ref().expect("broken");
+            let broken = broken(&database, None).await;
             assert_eq!(
                 (broken.seq, &broken.problem),
                 (*seq, problem),
                 "{statements:?} on {}",
                 database.name
             );
-            let sound = records.iter().find(|record| record.seq == report.sound.seq);
-            assert_eq!(sound.map_or(chain::GENESIS, |record| &record.hash), report.sound.hash);
+            let sound = records.iter().find(|record| record.seq == broken.sound.seq);
+            assert_eq!(sound.map_or(chain::GENESIS, |record| &record.hash), broken.sound.hash);
         }
     }
 }
@@ -128,7 +134,7 @@ async fn a_changed_column_is_named() {
             begin_anew(&database).await;
             let sql = format!("UPDATE audit_log SET {assignment} WHERE seq = 4");
             assert_eq!(database.tamper(&sql).await, 1);
-            let broken = report(&database, None).await.broken.expect("broken");
+            let broken = broken(&database, None).await;
             assert_eq!((broken.seq, broken.event_id.is_some()), (4, true));
             assert_eq!(
                 broken.problem,
@@ -176,7 +182,7 @@ async fn changed_bytes_are_found() {
         database
             .tamper(&format!("UPDATE audit_log SET record = {literal} WHERE seq = 7"))
             .await;
-        let broken = report(&database, None).await.broken.expect("broken");
+        let broken = broken(&database, None).await;
         assert_eq!((broken.seq, broken.event_id.as_deref()), (7, Some("event-7")));
         assert_eq!(broken.problem, Problem::Changed { field: "record" });
     }
@@ -240,20 +246,20 @@ async fn a_cut_end_shows_in_the_head_or_against_an_anchor() {
         "UPDATE audit_head SET seq = 7, hash = (SELECT hash FROM audit_log WHERE seq = 7)",
     ];
     for (database, records) in tampered(&cut).await {
-        let unanchored = report(&database, None).await;
-        assert!(unanchored.is_sound());
+        let unanchored = sound(&database, None).await;
+        assert_eq!(unanchored.anchored, None);
         assert!(unanchored.to_string().contains("not checked"), "{unanchored}");
 
         let later = &records[8].hash;
-        let broken = report(&database, Some(later)).await.broken.expect("broken");
+        let broken = broken(&database, Some(later)).await;
         assert_eq!(
             (broken.seq, broken.problem),
             (7, Problem::NotAnchored { anchor: later.clone() })
         );
 
         let earlier = records[4].hash.to_uppercase();
-        let anchored = report(&database, Some(&earlier)).await;
-        assert!(anchored.is_sound() && anchored.anchored == Some(5), "{anchored}");
+        let anchored = sound(&database, Some(&earlier)).await;
+        assert_eq!((anchored.head.seq, anchored.anchored), (7, Some(5)));
     }
 }
 
@@ -283,9 +289,9 @@ async fn a_chain_that_was_computed_anew_lacks_the_anchor() {
         let head = hash_of(&database, 10).await;
         database.tamper(&format!("UPDATE audit_head SET hash = '{head}'")).await;
 
-        assert!(report(&database, None).await.is_sound());
-        assert!(report(&database, Some(&records[7].hash)).await.is_sound());
-        let broken = report(&database, Some(&records[9].hash)).await.broken.expect("broken");
+        assert_eq!(sound(&database, None).await.head.hash, head);
+        assert_eq!(sound(&database, Some(&records[7].hash)).await.anchored, Some(8));
+        let broken = broken(&database, Some(&records[9].hash)).await;
         let anchor = records[9].hash.clone();
         assert_eq!(broken.problem, Problem::NotAnchored { anchor });
     }
@@ -304,7 +310,7 @@ async fn what_cannot_be_read_is_named() {
     database
         .tamper("UPDATE audit_log SET occurred_at = 'yesterday' WHERE seq = 6")
         .await;
-    let broken = report(&database, None).await.broken.expect("broken");
+    let broken = broken(&database, None).await;
     assert_eq!(broken.seq, 6);
     assert!(matches!(broken.problem, Problem::Unreadable { .. }), "{broken}");
 }
@@ -314,12 +320,13 @@ async fn a_long_chain_is_read_page_by_page() {
     for database in databases().await {
         let records = recorded(&database, 2_300).await;
         let mut told = Vec::new();
-        let report = verify(&database.db, Some(&records[1_999].hash), |at, of| told.push((at, of)))
+        let anchor = records[1_999].hash.as_str();
+        let report = verify(&database.db, Some(anchor), |progress| told.push(progress))
             .await
             .unwrap();
-        assert!(report.is_sound(), "{report}");
         assert_eq!(report.anchored, Some(2_000));
-        assert_eq!(told, [(1_000, 2_300), (2_000, 2_300), (2_300, 2_300)]);
+        let pages = [1_000, 2_000, 2_300].map(|seq| Progress { seq, of: 2_300 });
+        assert_eq!(told, pages);
     }
 }
 
@@ -327,7 +334,7 @@ async fn a_long_chain_is_read_page_by_page() {
 async fn what_is_not_a_hash_is_not_searched_for() {
     let database = TestDatabase::sqlite().await;
     for text in ["", "abc", &"g".repeat(64), &"0".repeat(65)] {
-        let error = verify(&database.db, Some(text), |_, _| {}).await.expect_err(text);
+        let error = verify(&database.db, Some(text), |_| {}).await.expect_err(text);
         assert!(matches!(error, VerifyError::Anchor(_)));
     }
 }
