@@ -37,9 +37,6 @@ pub struct Handle {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub config: Config,
-    /// Where clients are told to connect.
-    pub host: String,
-    pub port: u16,
     pub store: Store,
     pub groups: Coordinator,
     /// Ends all waiting.
@@ -60,16 +57,10 @@ impl Broker {
         let addr = listener.local_addr().map_err(|source| cannot_listen(&config, source))?;
         let (store, writer) = Store::open(&config).await?;
 
-        let (host, port) = config
-            .advertised
-            .clone()
-            .unwrap_or_else(|| (addr.ip().to_string(), addr.port()));
         let [stop, cut, failed, stop_writer] = std::array::from_fn(|_| CancellationToken::new());
         let groups = Coordinator::new(config.initial_rebalance_delay);
         let node = Arc::new(Node {
             config,
-            host,
-            port,
             store,
             groups,
             stop,

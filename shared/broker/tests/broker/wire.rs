@@ -287,6 +287,21 @@ async fn a_waiting_fetch_is_woken_and_does_not_delay_shutdown() {
     assert!(reader.frame().await.is_none());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_told_where_they_reached_it_unless_the_host_knows_better() {
+    for advertised in [None, Some(("broker.example".to_owned(), 19092))] {
+        let broker = Running::with(|config| config.advertised = advertised.clone()).await;
+        let (host, port) = advertised.unwrap_or(("127.0.0.1".to_owned(), broker.broker.addr().port()));
+        let mut c = broker.connect().await;
+        let node = c.call(9, MetadataRequest::default()).await.brokers.remove(0);
+        assert_eq!((node.host.as_str(), node.port), (host.as_str(), i32::from(port)));
+        let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![s("g")]);
+        let found = c.call(4, request).await.coordinators.remove(0);
+        assert_eq!((found.host.as_str(), found.port), (host.as_str(), i32::from(port)));
+        broker.stop().await;
+    }
+}
+
 /// Clients that take nothing of what they asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_read_neither_hinder_others_nor_the_shutdown() {
