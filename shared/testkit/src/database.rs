@@ -61,6 +61,17 @@ impl TestDatabase {
         }
     }
 
+    pub(crate) async fn tamper_sqlite(path: &std::path::Path, sql: &str) -> u64 {
+        let mut connection = sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display()))
+            .await
+            .unwrap();
+        connection
+            .execute(sqlx::AssertSqlSafe(sql.to_owned()))
+            .await
+            .unwrap()
+            .rows_affected()
+    }
+
     pub(crate) async fn open_sqlite(path: &std::path::Path) -> Db {
         open(&Location::Sqlite(path.to_owned())).await
     }
@@ -95,6 +106,57 @@ impl TestDatabase {
                 url.set_path(database);
                 run(url.as_str(), sql).await
             }
+            _ => unreachable!("a PostgreSQL database is on a server"),
+        }
+    }
+}
+
+/// A database that nobody can write to, until [`ended`](Self::end).
+#[derive(Debug)]
+pub struct Outage(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// Somebody else is writing, and does not stop.
+    Busy(sqlx::SqliteConnection),
+    /// All connections are ended, and no new ones are let in.
+    Closed { admin: String, database: String },
+}
+
+impl Outage {
+    pub(crate) async fn of_sqlite(path: &std::path::Path) -> Self {
+        let mut connection = sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display()))
+            .await
+            .unwrap();
+        connection.execute("BEGIN IMMEDIATE").await.unwrap();
+        Self(Kind::Busy(connection))
+    }
+
+    pub async fn end(self) {
+        match self.0 {
+            Kind::Busy(connection) => connection.close().await.unwrap(),
+            Kind::Closed { admin, database } => {
+                run(&admin, &format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true")).await;
+            }
+        }
+    }
+}
+
+impl TestDatabase {
+    /// Takes the database away from everyone.
+    pub async fn outage(&self) -> Outage {
+        match (&self.location, &self._place) {
+            (_, Place::Server { admin, database }) => {
+                run(admin, &format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false")).await;
+                let end =
+                    format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'");
+                run(admin, &end).await;
+                Outage(Kind::Closed {
+                    admin: admin.clone(),
+                    database: database.clone(),
+                })
+            }
+            (Location::Sqlite(path), _) => Outage::of_sqlite(path).await,
             _ => unreachable!("a PostgreSQL database is on a server"),
         }
     }

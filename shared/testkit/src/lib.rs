@@ -12,7 +12,7 @@ mod eventually;
 mod receiver;
 mod stack;
 
-pub use database::{TestDatabase, databases};
+pub use database::{Outage, TestDatabase, databases};
 pub use eventually::{PATIENCE, eventually, eventually_within};
 pub use receiver::{Behavior, Received, WebhookReceiver};
 pub use stack::{Output, TestStack};

@@ -11,7 +11,7 @@ use tidings_storage::{Db, dead_letters, outbox};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::{TestDatabase, eventually};
+use crate::{Outage, TestDatabase, eventually};
 
 /// The whole of Tidings as a process of its own: `tidings up` on free ports, in a folder of its own.
 ///
@@ -36,6 +36,16 @@ pub struct Output {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
+}
+
+impl From<std::process::Output> for Output {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl TestStack {
@@ -162,12 +172,16 @@ impl TestStack {
 
     /// Runs another command of the program with the same settings, to its end.
     pub async fn run(&self, arguments: &[&str]) -> Output {
-        let output = self.command(arguments).output().await.unwrap();
-        Output {
-            status: output.status,
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+        self.command(arguments).output().await.unwrap().into()
+    }
+
+    /// Runs another command of the program without any settings.
+    pub async fn run_bare(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        for name in self.settings.keys() {
+            command.env_remove(name);
         }
+        command.output().await.unwrap().into()
     }
 
     pub fn pid(&self) -> u32 {
@@ -273,10 +287,32 @@ impl TestStack {
     pub async fn database(&self) -> Db {
         match &self.database {
             Some(database) => database.reopen().await,
-            None => {
-                let path = PathBuf::from(&self.settings["TIDINGS_DATA_DIR"]).join("tidings.db");
-                TestDatabase::open_sqlite(&path).await
-            }
+            None => TestDatabase::open_sqlite(&self.sqlite()).await,
+        }
+    }
+
+    fn sqlite(&self) -> PathBuf {
+        PathBuf::from(&self.settings["TIDINGS_DATA_DIR"]).join("tidings.db")
+    }
+
+    /// Whether the database is PostgreSQL.
+    pub fn postgres(&self) -> bool {
+        self.database.is_some()
+    }
+
+    /// Changes rows behind the stack's back.
+    pub async fn tamper(&self, sql: &str) -> u64 {
+        match &self.database {
+            Some(database) => database.tamper(sql).await,
+            None => TestDatabase::tamper_sqlite(&self.sqlite(), sql).await,
+        }
+    }
+
+    /// Takes the database away.
+    pub async fn outage(&self) -> Outage {
+        match &self.database {
+            Some(database) => database.outage().await,
+            None => Outage::of_sqlite(&self.sqlite()).await,
         }
     }
 

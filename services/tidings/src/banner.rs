@@ -1,0 +1,81 @@
+//! What a person at the terminal is told.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidings_runtime::settings::{Profile, Settings};
+
+use crate::BUILD;
+
+/// Prints a line. Whoever reads the output may have gone; that is no reason to stop.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints why the program ends.
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Where everything is.
+pub(crate) struct Places<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) database: String,
+    pub(crate) api: SocketAddr,
+    /// Of the broker, and whether it is the embedded one.
+    pub(crate) broker: (String, bool),
+    /// The webhooks' URL, and whether the built-in receiver is there.
+    pub(crate) webhooks: (String, bool),
+}
+
+/// Ten lines that are enough to begin with.
+pub(crate) fn welcome(places: &Places<'_>, took: Duration) {
+    let Places {
+        settings,
+        database,
+        api,
+        broker: (broker, embedded),
+        webhooks: (webhooks, built_in),
+    } = places;
+    let development = settings.profile == Profile::Development;
+    let key = if development {
+        secrecy::ExposeSecret::expose_secret(&settings.api_key).to_owned()
+    } else {
+        "as set in TIDINGS_API_KEY".to_owned()
+    };
+    let shown_key = if development { &key[..] } else { "$TIDINGS_API_KEY" };
+    let body = r#"{"from":"+41440000000","to":{"name":"Odile","phone":"+41791234567"},"content":"Hello"}"#;
+    say(&format!(
+        "Tidings {} · {} profile",
+        BUILD.version,
+        settings.profile.as_str()
+    ));
+    say(&format!("  API       http://{api}"));
+    say(&format!(
+        "  docs      http://{api}/docs/  (Redoc: /redoc, health: /health/ready)"
+    ));
+    say(&format!("  key       {key}"));
+    say(&format!(
+        "  broker    {broker}{}",
+        if *embedded {
+            "  (embedded, speaks the Kafka protocol)"
+        } else {
+            ""
+        }
+    ));
+    say(&format!("  database  {database}"));
+    say(&format!(
+        "  webhooks  {webhooks}{}",
+        if *built_in {
+            "  (built-in receiver, prints below)"
+        } else {
+            ""
+        }
+    ));
+    say("  try       curl -sS -H 'Content-Type: application/json' \\");
+    say(&format!(
+        "              -H 'Authorization: Bearer {shown_key}' http://{api}/messages -d '{body}'"
+    ));
+    say(&format!("ready in {:.2} s · Ctrl-C stops", took.as_secs_f64()));
+}

@@ -1,0 +1,36 @@
+//! What "ready" means: the database and the broker answer, and the topics exist. Never that a receiver
+//! does, for that is its owner's affair.
+
+use anyhow::Result;
+use tidings_events::TOPICS;
+use tidings_messaging::Probe;
+use tidings_runtime::health::CheckDetail;
+use tidings_storage::{deliveries, outbox};
+
+use super::Parts;
+
+pub(super) fn register(parts: &Parts) -> Result<()> {
+    let db = parts.db.clone();
+    parts.health.register("database", move || {
+        let db = db.clone();
+        Box::pin(async move {
+            let backlog = deliveries::backlog(db.read())
+                .await
+                .map_err(|error| error.to_string())?;
+            let unpublished = outbox::depth(db.read()).await.map_err(|error| error.to_string())?;
+            Ok(CheckDetail::default()
+                .number("delivery_lag_seconds", backlog.lag_seconds)
+                .number("deliveries_pending", backlog.pending as f64)
+                .number("events_unpublished", unpublished as f64))
+        })
+    });
+    let probe = std::sync::Arc::new(Probe::new(&parts.connection)?);
+    parts.health.register("broker", move || {
+        let probe = probe.clone();
+        Box::pin(async move {
+            probe.check(TOPICS).await.map_err(|error| error.to_string())?;
+            Ok(CheckDetail::default())
+        })
+    });
+    Ok(())
+}

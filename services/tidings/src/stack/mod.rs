@@ -1,0 +1,229 @@
+//! Puts the services together: all of them in one process, or one of them alone.
+//!
+//! The services do not know each other. Here they get the same database, the same broker and the same
+//! clock, and run side by side until the first of them fails or the process is asked to end.
+
+mod broker;
+pub(crate) mod database;
+mod health;
+mod services;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use secrecy::ExposeSecret;
+use tidings_domain::{Clock, SystemClock, WebhookUrl};
+use tidings_messaging::Connection;
+use tidings_runtime::data_dir::DataDir;
+use tidings_runtime::health::Health;
+use tidings_runtime::settings::{Profile, Settings};
+use tidings_runtime::shutdown::{Supervisor, on_signals};
+use tidings_runtime::telemetry::{self, MetricsHandle};
+use tidings_runtime::{http_client, ops};
+use tidings_signing::Secret;
+use tidings_storage::{Db, Location};
+use tokio_util::sync::CancellationToken;
+
+use self::database::Schema;
+use crate::banner::{self, Places};
+use crate::receiver::Receiver;
+use crate::{BUILD, banner::say};
+
+/// Where webhooks go if nothing is said about it.
+const DEFAULT_WEBHOOK_URL: &str = "http://localhost:3010/webhooks";
+
+/// A service that can run in a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Gateway,
+    Delivery,
+    Audit,
+}
+
+impl Role {
+    const ALL: &[Self] = &[Self::Gateway, Self::Delivery, Self::Audit];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Delivery => "delivery",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// What all services of a process share.
+struct Parts {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    db: Db,
+    connection: Connection,
+    /// Where the default endpoint is.
+    webhook_url: WebhookUrl,
+    health: Health,
+    metrics: MetricsHandle,
+    /// Cancelled once the topics exist.
+    topics: CancellationToken,
+}
+
+/// Where a running stack can be reached.
+pub(crate) struct Addresses {
+    pub(crate) api: SocketAddr,
+    pub(crate) broker: String,
+}
+
+/// Runs everything until Ctrl-C.
+pub(crate) async fn up(settings: Settings) -> Result<()> {
+    up_until(settings, on_signals()?, |_| {}).await
+}
+
+/// Runs everything until cancelled; `ready` is told where it is.
+pub(crate) async fn up_until(
+    settings: Settings,
+    cancel: CancellationToken,
+    ready: impl FnOnce(&Addresses),
+) -> Result<()> {
+    let started = Instant::now();
+    http_client::install_crypto_provider();
+    let location = database::location(&settings)?;
+    let embedded_database = matches!(location, Location::Sqlite(_));
+    let _folder = match embedded_database || settings.kafka_brokers.is_none() {
+        true => Some(DataDir::lock(&settings.data_dir)?),
+        false => None,
+    };
+    let mut supervisor = Supervisor::new(cancel);
+
+    let (receiver, webhook_url) = match &settings.webhook_url {
+        Some(url) => (None, url.clone()),
+        None => {
+            let secret = Secret::from_text(settings.webhook_secret.expose_secret()).context("WEBHOOK_SECRET")?;
+            let receiver = Receiver::bind(settings.receiver_listen, secret)?;
+            let url = receiver.url().parse()?;
+            (Some(receiver), url)
+        }
+    };
+    let built_in_receiver = receiver.is_some();
+    let broker = match &settings.kafka_brokers {
+        Some(_) => None,
+        None => Some(broker::start(&settings).await?),
+    };
+    let embedded_broker = broker.is_some();
+    let brokers = match (&settings.kafka_brokers, &broker) {
+        (Some(brokers), _) => brokers.clone(),
+        (None, Some(broker)) => broker.addr().to_string(),
+        (None, None) => bail!("no broker"),
+    };
+    let db = database::open(&location, Schema::Migrate).await?;
+    if embedded_database {
+        // This process holds the folder's lock, so whoever had leases is gone.
+        tidings_delivery::clear_leases(&db).await?;
+    }
+    let parts = parts(settings, db, brokers.clone(), webhook_url.clone());
+
+    if let Some(broker) = broker {
+        supervisor.spawn_support("broker", broker::watch(broker, supervisor.support_token()));
+    }
+    if let Some(receiver) = receiver {
+        supervisor.spawn_support("receiver", receiver.run(supervisor.support_token()));
+    }
+    let api = services::spawn(&parts, Role::ALL, &mut supervisor).await?;
+    let api = api.context("the gateway has no address")?;
+    if embedded_broker {
+        // A moment only. An external broker may be away, which keeps nobody from sending messages.
+        supervisor.token().run_until_cancelled(parts.topics.cancelled()).await;
+    }
+    ready(&Addresses {
+        api,
+        broker: brokers.clone(),
+    });
+    let places = Places {
+        settings: &parts.settings,
+        database: database::describe(&location),
+        api,
+        broker: (brokers, embedded_broker),
+        webhooks: (webhook_url.to_string(), built_in_receiver),
+    };
+    banner::welcome(&places, started.elapsed());
+    let db = parts.db.clone();
+    drop(parts);
+    let ended = supervisor.run().await;
+    db.close().await;
+    Ok(ended?)
+}
+
+/// Runs one service on a database and a broker that others run.
+pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
+    http_client::install_crypto_provider();
+    let location = database::location(&settings)?;
+    let Location::Postgres(_) = location else {
+        bail!(
+            "tidings {0} needs a database that processes can share: set DATABASE_URL to a PostgreSQL, or run `tidings up`, \
+             which has {0} in it",
+            role.name()
+        );
+    };
+    let Some(brokers) = settings.kafka_brokers.clone() else {
+        bail!(
+            "tidings {0} needs a broker that processes can share: set KAFKA_BROKERS, or run `tidings up`, which has {0} in it",
+            role.name()
+        );
+    };
+    let webhook_url = match &settings.webhook_url {
+        Some(url) => url.clone(),
+        None => DEFAULT_WEBHOOK_URL.parse()?,
+    };
+    let mut supervisor = Supervisor::new(on_signals()?);
+    let db = database::open(&location, Schema::Check).await?;
+    let parts = parts(settings, db, brokers, webhook_url);
+    let listen = parts.settings.ops_listen;
+    let (ops, serving) = ops::serve(
+        listen,
+        parts.health.clone(),
+        parts.metrics.clone(),
+        BUILD,
+        supervisor.support_token(),
+    )
+    .context("set TIDINGS_OPS_LISTEN to another address")?;
+    supervisor.spawn_support("ops listener", serving);
+    let api = services::spawn(&parts, &[role], &mut supervisor).await?;
+    if let Some(api) = api {
+        say(&format!("API on http://{api}"));
+    }
+    say(&format!(
+        "{} is running · health and metrics on http://{ops} · Ctrl-C stops",
+        role.name()
+    ));
+    let db = parts.db.clone();
+    drop(parts);
+    let ended = supervisor.run().await;
+    db.close().await;
+    Ok(ended?)
+}
+
+fn parts(settings: Settings, db: Db, brokers: String, webhook_url: WebhookUrl) -> Parts {
+    let properties = settings
+        .exposed_kafka_properties()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let connection = Connection {
+        brokers,
+        properties: properties.collect(),
+    };
+    Parts {
+        clock: Arc::new(SystemClock),
+        db,
+        connection,
+        webhook_url,
+        health: Health::new(),
+        metrics: telemetry::install_metrics(),
+        topics: CancellationToken::new(),
+        settings,
+    }
+}
+
+impl Parts {
+    fn in_development(&self) -> bool {
+        self.settings.profile == Profile::Development
+    }
+}

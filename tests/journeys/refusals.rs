@@ -1,0 +1,92 @@
+//! What keeps the program from starting is told in one line that says what to do.
+
+use tidings_testkit::{Behavior, Output, TestStack, WebhookReceiver};
+
+use crate::TIDINGS;
+
+/// The program ended by itself, with one line of explanation that has all of this in it.
+fn refused(output: &Output, with: &[&str]) {
+    assert!(!output.status.success(), "{output:?}");
+    let complaint: Vec<_> = output
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("tidings: "))
+        .collect();
+    assert_eq!(complaint.len(), 1, "{output:?}");
+    assert_eq!(
+        output.stderr.trim_end().lines().next_back(),
+        complaint.first().copied(),
+        "{output:?}"
+    );
+    for text in with {
+        assert!(complaint[0].contains(text), "no `{text}` in {:?}", complaint[0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_cannot_be_is_refused_in_one_line() {
+    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
+    let mut stack = TestStack::start(TIDINGS, &receiver.url(), &[]).await;
+    let api = stack.url("").trim_start_matches("http://").to_owned();
+    let broker = stack.broker().to_owned();
+    let data = stack.folder().join("data").display().to_string();
+    let elsewhere = stack.folder().join("elsewhere").display().to_string();
+
+    // The same folder, with free ports.
+    stack.set("TIDINGS_LISTEN", Some("127.0.0.1:0"));
+    stack.set("TIDINGS_BROKER_LISTEN", Some("127.0.0.1:0"));
+    refused(&stack.run(&["up"]).await, &["in use", &data, "TIDINGS_DATA_DIR"]);
+
+    stack.set("TIDINGS_DATA_DIR", Some(&elsewhere));
+    stack.set("TIDINGS_LISTEN", Some(&api));
+    refused(&stack.run(&["up"]).await, &["in use", &api, "TIDINGS_LISTEN"]);
+    stack.set("TIDINGS_LISTEN", Some("127.0.0.1:0"));
+    stack.set("TIDINGS_BROKER_LISTEN", Some(&broker));
+    refused(&stack.run(&["up"]).await, &["in use", &broker, "TIDINGS_BROKER_LISTEN"]);
+    stack.set("TIDINGS_BROKER_LISTEN", Some("127.0.0.1:0"));
+
+    stack.set("TIDINGS_LISTN", Some("127.0.0.1:0"));
+    refused(&stack.run(&["up"]).await, &["TIDINGS_LISTN", "TIDINGS_LISTEN"]);
+    stack.set("TIDINGS_LISTN", None);
+    stack.set("TIDINGS_ATTEMPT_TIMEOUT", Some("soon"));
+    refused(&stack.run(&["up"]).await, &["TIDINGS_ATTEMPT_TIMEOUT"]);
+    stack.set("TIDINGS_ATTEMPT_TIMEOUT", None);
+
+    let file = stack.folder().join("a file");
+    std::fs::write(&file, "not a folder").unwrap();
+    stack.set("TIDINGS_DATA_DIR", Some(&file.display().to_string()));
+    refused(&stack.run(&["up"]).await, &["a file"]);
+    stack.set("TIDINGS_DATA_DIR", Some(&elsewhere));
+
+    stack.set("TIDINGS_PROFILE", Some("production"));
+    refused(&stack.run(&["up"]).await, &["TIDINGS_API_KEY"]);
+    stack.set("TIDINGS_PROFILE", None);
+
+    for service in ["gateway", "delivery", "audit"] {
+        refused(&stack.run(&[service]).await, &[service, "DATABASE_URL"]);
+    }
+    stack.set(
+        "TIDINGS_DATA_DIR",
+        Some(&stack.folder().join("nothing here").display().to_string()),
+    );
+    refused(
+        &stack.run(&["audit", "verify"]).await,
+        &["no database", "TIDINGS_DATA_DIR"],
+    );
+
+    stack.set("TIDINGS_DATA_DIR", Some(&data));
+    let id = stack.send_message(1).await;
+    stack.message_becomes(&id, "delivered").await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_from_the_future_is_refused() {
+    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
+    let mut stack = TestStack::start(TIDINGS, &receiver.url(), &[]).await;
+    stack
+        .tamper("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_from_the_future', 0)")
+        .await;
+    assert!(stack.stop().await.success());
+    refused(&stack.run(&["up"]).await, &["m9999_from_the_future", "newer"]);
+}

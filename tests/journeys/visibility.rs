@@ -1,0 +1,127 @@
+//! Seeing it work: health, version, documents, metrics, and one thread through everything.
+
+use serde_json::json;
+use tidings_testkit::{Behavior, TestStack, WebhookReceiver, eventually};
+
+use crate::{TIDINGS, stacks};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_tells_how_it_is() {
+    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
+    for stack in stacks(&receiver.url(), &[]).await {
+        assert_eq!(stack.get("/health").await, (200, json!({"status": "ok"})));
+        assert_eq!(stack.get("/health/live").await.0, 200);
+        let (status, ready) = stack.get("/health/ready").await;
+        assert_eq!(status, 200, "{ready}");
+        for check in ["database", "broker"] {
+            assert_eq!(ready["checks"][check]["status"], "ok", "{ready}");
+        }
+        assert!(ready["delivery_lag_seconds"].is_number(), "{ready}");
+        let (_, version) = stack.get("/version").await;
+        assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+        assert!(version["commit"].is_string() && version["built_at"].is_string());
+
+        let id = stack.send_message(1).await;
+        stack.message_becomes(&id, "delivered").await;
+        let page = stack
+            .client()
+            .get(stack.url("/metrics"))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        for metric in [
+            "tidings_http_requests_total",
+            "tidings_relay_published_total",
+            "tidings_deliveries_total",
+        ] {
+            assert!(page.contains(metric), "{metric} is missing in\n{page}");
+        }
+        stack.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_are_open_and_the_rest_is_not() {
+    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
+    let stack = TestStack::start(TIDINGS, &receiver.url(), &[]).await;
+    let get = async |path: &str| stack.client().get(stack.url(path)).send().await.unwrap();
+    for path in ["/docs/openapi.yaml", "/docs/", "/redoc", "/health", "/version"] {
+        assert_eq!(get(path).await.status(), 200, "{path}");
+    }
+    assert_eq!(
+        get("/docs/openapi.yaml").await.headers()["access-control-allow-origin"],
+        "*"
+    );
+    for path in ["/messages", "/contacts", "/messages/1", "/contacts/1"] {
+        assert_eq!(get(path).await.status(), 401, "{path}");
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_goes_from_the_request_to_the_webhook_and_into_every_log() {
+    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
+    for stack in stacks(&receiver.url(), &[]).await {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let body = json!({ "from": "+41440000000", "to": { "name": "A", "phone": "+41791234567" }, "content": "x" });
+        let request = stack
+            .client()
+            .post(stack.url("/messages"))
+            .bearer_auth("there-is-no-key")
+            .header("X-Correlation-ID", "order-4711")
+            .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
+            .json(&body);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["x-correlation-id"], "order-4711");
+        let message: serde_json::Value = response.json().await.unwrap();
+        let id = message["id"].as_str().unwrap();
+        stack.message_becomes(id, "delivered").await;
+        let received = receiver.received();
+        let webhook = received.iter().find(|webhook| webhook.json()["id"] == id).unwrap();
+        assert_eq!(webhook.header("x-correlation-id"), Some("order-4711"));
+        assert!(
+            webhook
+                .header("traceparent")
+                .unwrap()
+                .starts_with(&format!("00-{trace}-"))
+        );
+        eventually("the logs of gateway, delivery and audit name it", async || {
+            let output = stack.output();
+            let named = |target: &str| {
+                output
+                    .lines()
+                    .any(|line| line.contains(target) && line.contains("order-4711") && line.contains(trace))
+            };
+            let all = ["tidings_gateway", "tidings_delivery"].into_iter().all(named);
+            if all { Ok(()) } else { Err(output) }
+        })
+        .await;
+        // Not on a terminal, so each line is JSON.
+        let log = stack.output();
+        let lines = log.lines().filter(|line| line.starts_with('{'));
+        assert!(lines.clone().count() > 0);
+        lines.for_each(|line| drop(serde_json::from_str::<serde_json::Value>(line).unwrap()));
+        stack.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_plays_one_message_through() {
+    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
+    let stack = TestStack::start(TIDINGS, &receiver.url(), &[]).await;
+    let demo = stack.run_bare(&["demo"]).await;
+    assert!(demo.status.success(), "{demo:?}");
+    for step in [
+        "201",
+        "tidings.message.queued",
+        "verified",
+        "tidings.message.delivered",
+        "\"delivered\"",
+    ] {
+        assert!(demo.stdout.contains(step), "no `{step}` in\n{}", demo.stdout);
+    }
+    stack.finish().await;
+}
