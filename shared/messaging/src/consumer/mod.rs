@@ -38,14 +38,20 @@ mod session;
 mod worker;
 
 use std::error::Error;
+use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use tidings_events::{RawRecord, Topic};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use self::worker::Worker;
 use crate::Connection;
+
+/// How long committing and leaving the group may take.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// Who consumes what.
 #[derive(Debug, Clone)]
@@ -141,8 +147,9 @@ pub enum ConsumerError {
 
 /// Consumes until cancelled, as a member of a durable group that starts at the beginning of its topics.
 ///
-/// A handler that runs when `cancel` comes may finish, for at most ten seconds; then offsets are
-/// committed and the group is left. Dropping the future ends the consumer in the same way, unseen.
+/// A handler that runs when `cancel` comes may finish, for at most ten seconds; then what is settled
+/// is committed and the group is left, for at most five. Dropping the future ends the consumer in the
+/// same way, unseen.
 pub async fn run<H: Handler>(
     config: ConsumerConfig,
     handler: H,
@@ -151,15 +158,30 @@ pub async fn run<H: Handler>(
 ) -> Result<(), ConsumerError> {
     let cancel = cancel.child_token();
     let _ended_with_this = cancel.clone().drop_guard();
-    let (ended, end) = oneshot::channel();
+    let ((ended, end), (left, leave)) = (oneshot::channel(), oneshot::channel());
     let (connection, runtime) = (connection.clone(), tokio::runtime::Handle::current());
     let span = tracing::info_span!("consumer", group = config.group);
-    std::thread::Builder::new()
-        .name(config.group.clone())
-        .spawn(move || {
-            let consuming = worker::consume(config, handler, &connection, cancel, ended);
-            runtime.block_on(consuming.instrument(span));
-        })
-        .map_err(ConsumerError::Thread)?;
-    end.await.unwrap_or(Err(ConsumerError::Panicked))
+    let thread = std::thread::Builder::new().name(config.group.clone());
+    let consuming = move || {
+        let work = async {
+            let mut worker = Worker::start(config, handler, &connection, cancel)?;
+            let worked = worker.work().await;
+            Ok((worker, worked))
+        };
+        let (worker, worked) = match runtime.block_on(work.instrument(span)) {
+            Ok((worker, worked)) => (Some(worker), worked),
+            Err(error) => (None, Err(error)),
+        };
+        // Nobody may be waiting any more.
+        let _ = ended.send(worked);
+        drop(worker);
+        let _ = left.send(());
+    };
+    thread.spawn(consuming).map_err(ConsumerError::Thread)?;
+    let ended = end.await.unwrap_or(Err(ConsumerError::Panicked));
+    // Without a broker to talk to, the thread stays behind until there is one or the process ends.
+    if timeout(LEAVE, leave).await.is_err() {
+        tracing::warn!("the group cannot be left in time, some records may be handed out again");
+    }
+    ended
 }

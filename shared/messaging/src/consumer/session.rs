@@ -20,7 +20,7 @@ use crate::Connection;
 use crate::connection::ClientLog;
 
 /// How long a handler may run before the partitions are paused and the client is polled beside it.
-const GRACE: Duration = Duration::from_millis(200);
+const GRACE: Duration = Duration::from_millis(500);
 /// How long questions to the broker may take.
 const REQUEST: Duration = Duration::from_secs(5);
 /// How long a handler may go on after the consumer was told to stop.

@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidings_events::RawRecord;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
@@ -12,37 +11,7 @@ use super::{ConsumerConfig, ConsumerError, HandleError, Handler};
 use crate::Connection;
 use crate::backoff::{Backoff, Outage};
 
-/// Consumes, says how it ended, and leaves the group.
-pub(super) async fn consume<H: Handler>(
-    config: ConsumerConfig,
-    handler: H,
-    connection: &Connection,
-    cancel: CancellationToken,
-    ended: oneshot::Sender<Result<(), ConsumerError>>,
-) {
-    let session = match Session::start(&config, connection, cancel) {
-        Ok(session) => session,
-        Err(error) => {
-            let _ = ended.send(Err(ConsumerError::Settings(error)));
-            return;
-        }
-    };
-    let mut worker = Worker {
-        flood: Flood::new(config.flood),
-        group: config.group,
-        handler,
-        session,
-    };
-    let stop = worker.work().await;
-    // Commits what is stored, and leaves the group.
-    drop(worker);
-    let _ = ended.send(match stop {
-        Stop::Cancelled => Ok(()),
-        Stop::Failed(error) => Err(error),
-    });
-}
-
-struct Worker<H> {
+pub(super) struct Worker<H> {
     group: String,
     handler: H,
     session: Session,
@@ -58,14 +27,32 @@ enum Verdict {
 }
 
 impl<H: Handler> Worker<H> {
-    async fn work(&mut self) -> Stop {
+    pub(super) fn start(
+        config: ConsumerConfig,
+        handler: H,
+        connection: &Connection,
+        cancel: CancellationToken,
+    ) -> Result<Self, ConsumerError> {
+        let session = Session::start(&config, connection, cancel).map_err(ConsumerError::Settings)?;
+        Ok(Self {
+            flood: Flood::new(config.flood),
+            group: config.group,
+            handler,
+            session,
+        })
+    }
+
+    /// Consumes until it is told to stop or cannot go on.
+    pub(super) async fn work(&mut self) -> Result<(), ConsumerError> {
         loop {
             let settled = match self.session.next().await {
                 Ok(batch) => self.settle(batch).await,
                 Err(stop) => Err(stop),
             };
-            if let Err(stop) = settled {
-                return stop;
+            match settled {
+                Ok(()) => {}
+                Err(Stop::Cancelled) => return Ok(()),
+                Err(Stop::Failed(error)) => return Err(error),
             }
         }
     }

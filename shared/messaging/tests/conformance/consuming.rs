@@ -9,9 +9,9 @@ use tidings_events::RawRecord;
 use tidings_messaging::{ConsumerError, HandleError};
 
 use crate::broker::on_each_broker;
-use crate::metering::counted;
+use crate::metering::{self, counted, shown};
 use crate::outbox::MemoryOutbox;
-use crate::recorder::{Recorder, RunningConsumer, With, group};
+use crate::recorder::{Held, Recorder, RunningConsumer, With, group};
 use crate::{eventually, in_time};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +80,7 @@ async fn a_lone_event_arrives_at_once() {
 async fn what_is_to_be_retried_comes_again_until_it_works() {
     on_each_broker(async |broker| {
         let (topic, group) = (broker.topic(1).await, group());
-        counted("", "");
+        metering::start();
         let outbox = MemoryOutbox::default();
         for event in 0..20 {
             outbox.write(&topic, &format!("key-{}", event % 3));
@@ -196,7 +196,7 @@ async fn a_restart_goes_on_after_the_last_commit() {
 async fn records_deleted_before_they_were_read_are_counted() {
     on_each_broker(async |broker| {
         let (topic, group) = (broker.topic(1).await, group());
-        counted("", "");
+        metering::start();
         let outbox = MemoryOutbox::default();
         let relay = outbox.relay(&broker.connection);
         let recorder = Recorder::default();
@@ -234,6 +234,30 @@ async fn records_deleted_before_they_were_read_are_counted() {
         eventually("what is left", || recorder.effects() == 15).await;
         assert_eq!(*offsets.lock().unwrap(), [25, 26, 27, 28, 29]);
         assert_eq!(counted("tidings_consumer_records_missed_total", &group), 15);
+        relay.stop().await;
+        consumer.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_group_has_before_it_is_shown() {
+    on_each_broker(async |broker| {
+        let (topic, group) = (broker.topic(2).await, group());
+        metering::start();
+        let outbox = MemoryOutbox::default();
+        let relay = outbox.relay(&broker.connection);
+        for event in 0..30 {
+            outbox.write(&topic, &format!("key-{event}"));
+        }
+        eventually("all published", || outbox.depth() == 0).await;
+        let recorder = Recorder::default();
+        let held = Held::new(&recorder);
+        let consumer = RunningConsumer::start(&group, &topic, held.clone(), &broker.connection);
+        eventually("all of them", || shown("tidings_consumer_lag", &group) == Some(30.0)).await;
+        held.permits.add_permits(1);
+        eventually("none of them", || shown("tidings_consumer_lag", &group) == Some(0.0)).await;
+        assert_eq!(recorder.effects(), 30);
         relay.stop().await;
         consumer.stop().await;
     })

@@ -6,7 +6,7 @@ use tidings_messaging::{ConsumerConfig, ConsumerError, HandleError, Handler};
 
 use crate::broker::on_each_broker;
 use crate::eventually;
-use crate::metering::counted;
+use crate::metering::{self, counted};
 use crate::outbox::MemoryOutbox;
 use crate::recorder::{Recorder, RunningConsumer, With, group};
 
@@ -42,7 +42,7 @@ impl Handler for Reluctant {
 async fn poison_is_set_aside_alone() {
     on_each_broker(async |broker| {
         let (topic, group) = (broker.topic(1).await, group());
-        counted("", "");
+        metering::start();
         let outbox = MemoryOutbox::default();
         for event in 0..50 {
             let payload: &[u8] = if event % 20 == 7 { b"poison" } else { b"{}" };

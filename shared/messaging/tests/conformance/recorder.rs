@@ -1,10 +1,12 @@
 //! A handler that remembers what it was handed, and a consumer that runs with it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tidings_events::{EventRecord, RawRecord};
 use tidings_messaging::{Connection, ConsumerConfig, ConsumerError, HandleError, Handler, consumer};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -106,6 +108,37 @@ impl Handler for Recorder {
 
     async fn set_aside(&self, record: &RawRecord, _: &str) -> Result<(), HandleError> {
         panic!("nothing was rejected, and yet {record:?} is set aside");
+    }
+}
+
+/// Starts on a batch, but lets it take effect only once it has a permit.
+#[derive(Clone)]
+pub struct Held {
+    recorder: Recorder,
+    pub started: Arc<AtomicUsize>,
+    pub permits: Arc<Semaphore>,
+}
+
+impl Held {
+    pub fn new(recorder: &Recorder) -> Self {
+        Self {
+            recorder: recorder.clone(),
+            started: Arc::default(),
+            permits: Arc::new(Semaphore::new(0)),
+        }
+    }
+}
+
+impl Handler for Held {
+    async fn handle(&self, records: &[RawRecord]) -> Result<(), HandleError> {
+        self.started.fetch_add(1, Ordering::SeqCst);
+        let _permit = self.permits.acquire().await.unwrap();
+        self.recorder.record(records);
+        Ok(())
+    }
+
+    async fn set_aside(&self, _: &RawRecord, _: &str) -> Result<(), HandleError> {
+        Ok(())
     }
 }
 

@@ -1,45 +1,9 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use tidings_events::RawRecord;
-use tidings_messaging::{HandleError, Handler};
-use tokio::sync::Semaphore;
+use std::sync::atomic::Ordering;
 
 use crate::broker::on_each_broker;
 use crate::eventually;
 use crate::outbox::MemoryOutbox;
-use crate::recorder::{Recorder, RunningConsumer, group};
-
-/// Starts on a batch, but lets it take effect only once it has a permit.
-#[derive(Clone)]
-struct Held {
-    recorder: Recorder,
-    started: Arc<AtomicUsize>,
-    permits: Arc<Semaphore>,
-}
-
-impl Held {
-    fn new(recorder: &Recorder) -> Self {
-        Self {
-            recorder: recorder.clone(),
-            started: Arc::default(),
-            permits: Arc::new(Semaphore::new(0)),
-        }
-    }
-}
-
-impl Handler for Held {
-    async fn handle(&self, records: &[RawRecord]) -> Result<(), HandleError> {
-        self.started.fetch_add(1, Ordering::SeqCst);
-        let _permit = self.permits.acquire().await.unwrap();
-        self.recorder.record(records);
-        Ok(())
-    }
-
-    async fn set_aside(&self, _: &RawRecord, _: &str) -> Result<(), HandleError> {
-        Ok(())
-    }
-}
+use crate::recorder::{Held, Recorder, RunningConsumer, group};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebalance_while_a_batch_is_handled_loses_nothing() {
