@@ -95,3 +95,51 @@ events! {
     WebhookEndpointDisabled(WebhookEndpoint): "tidings.webhook-endpoint.disabled" on Webhooks, Update;
     WebhookEndpointDeleted(WebhookEndpoint): "tidings.webhook-endpoint.deleted" on Webhooks, Delete;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TOPICS;
+
+    const PAGE: &str = include_str!("../../../docs/events.md");
+
+    /// The cells of the table row that begins with this name.
+    fn row(name: &str) -> Vec<&'static str> {
+        let start = format!("| `{name}` |");
+        let row = PAGE.lines().find(|line| line.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("docs/events.md has no row for {name}"));
+        row.split('|').map(|cell| cell.trim().trim_matches('`')).collect()
+    }
+
+    #[test]
+    fn the_page_for_consumers_has_every_type() {
+        for declared in REGISTRY {
+            let action = format!("{:?}", declared.action).to_lowercase();
+            let expected = [declared.topic.name(), &action, declared.schema];
+            assert_eq!(row(declared.name)[2..5], expected, "{}", declared.name);
+        }
+        let rows = PAGE.lines().filter(|line| line.starts_with("| `tidings.")).count();
+        assert_eq!(rows, REGISTRY.len(), "docs/events.md has types that are not declared");
+    }
+
+    #[test]
+    fn the_page_for_consumers_has_every_topic() {
+        for topic in TOPICS {
+            let days = topic.retention().as_secs() / (24 * 60 * 60);
+            let expected = [topic.partitions().to_string(), format!("{days} days")];
+            assert_eq!(row(topic.name())[3..5], expected, "{}", topic.name());
+        }
+        let rows = PAGE.lines().filter(|line| {
+            line.starts_with("| `")
+                && line
+                    .split('|')
+                    .nth(1)
+                    .is_some_and(|cell| cell.trim().ends_with("-events`"))
+        });
+        assert_eq!(
+            rows.count(),
+            TOPICS.len(),
+            "docs/events.md has topics that are not declared"
+        );
+    }
+}
