@@ -57,12 +57,12 @@ impl Session {
             // few times a second, before a partition is handed over, and when the group is left.
             .set("enable.auto.offset.store", "false")
             .set("enable.auto.commit", "true")
-            .set("auto.commit.interval.ms", "200")
+            .set("auto.commit.interval.ms", "250")
             .set("session.timeout.ms", "6000")
             // Members learn with a heartbeat that others come or go.
             .set("heartbeat.interval.ms", "1000")
             // The broker answers as soon as there is something; this is for when there is nothing.
-            .set("fetch.wait.max.ms", "250")
+            .set("fetch.wait.max.ms", "500")
             // What is fetched ahead: enough for the largest batches, little enough for a small process.
             .set("queued.min.messages", "10000")
             .set("queued.max.messages.kbytes", "16384")
