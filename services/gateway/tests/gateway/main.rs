@@ -1,0 +1,15 @@
+//! The gateway over real HTTP, on every database that is wanted.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod bad_input;
+mod contacts;
+mod documents;
+mod harness;
+mod idempotency;
+mod messages;
+mod outages;
+mod races;
+mod routing;
+mod service;
+mod tracing;
