@@ -222,9 +222,9 @@ async fn note_health<'a>(
         }
         let Some(failed) = health.failed else { continue };
         let hopeless = match health.gone {
-            Some(_) => true,
-            None if health.worked => false,
-            None => {
+            Some(_) if !endpoint.is_default() => true,
+            _ if health.worked => false,
+            _ => {
                 let since = failed.attempt.started_at;
                 endpoints::note_failing(tx, endpoint, since).await?;
                 !endpoint.is_default() && fails_for_too_long(tx, endpoint, since).await?
