@@ -22,7 +22,8 @@ pub(crate) struct Recorder {
 struct Appended {
     head: Head,
     records: u64,
-    raw: u64,
+    /// The ids of those that were no events.
+    raw: Vec<String>,
 }
 
 impl Recorder {
@@ -42,7 +43,10 @@ impl Handler for Recorder {
         match appended {
             Ok(appended) => {
                 metrics::counter!("tidings_audit_records_total").increment(appended.records);
-                metrics::counter!("tidings_audit_raw_records_total").increment(appended.raw);
+                metrics::counter!("tidings_audit_raw_records_total").increment(appended.raw.len() as u64);
+                for event_id in &appended.raw {
+                    tracing::warn!(event_id, "a record that is not an event was recorded as bytes");
+                }
                 show(&appended.head);
                 Ok(())
             }
@@ -71,12 +75,14 @@ async fn append(tx: &Tx<'_>, entries: Vec<Entry>, clock: &dyn Clock) -> Result<A
     let mut known: HashSet<_> = audit::recorded(tx.conn(), &ids).await?.into_iter().collect();
     let now = clock.now();
     let mut records = Vec::with_capacity(entries.len());
-    let mut raw = 0;
+    let mut raw = Vec::new();
     for entry in entries {
         if !known.insert(entry.event_id.clone()) {
             continue;
         }
-        raw += u64::from(entry.is_raw());
+        if entry.is_raw() {
+            raw.push(entry.event_id.clone());
+        }
         let record = entry
             .chained(&head, now)
             .map_err(|error| Error::Corrupt(error.to_string()))?;

@@ -33,7 +33,7 @@ impl Entry {
                 offset,
                 ..
             } = raw;
-            tracing::warn!(topic, partition, offset, reason, "not an event, recorded as bytes");
+            tracing::debug!(topic, partition, offset, reason, "not an event");
             Self::of_bytes(raw)
         })
     }
