@@ -202,3 +202,30 @@ async fn an_answer_is_forgotten_after_a_day() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_gateway_drops_what_is_kept_no_longer() {
+    on_each_database(async |gateway| {
+        gateway.post_once("/messages", "old", &message(1)).await;
+        let aged = "UPDATE idempotency_keys SET created_at = '2026-01-02T03:04:05.678+00:00'";
+        assert_eq!(gateway.database.tamper(aged).await, 1);
+        gateway.post_once("/messages", "new", &message(2)).await;
+        // It does so when it starts, and every hour.
+        let other = gateway.start_beside().await;
+        eventually("the old answer is gone", async || {
+            match gateway
+                .database
+                .tamper("UPDATE idempotency_keys SET status = status")
+                .await
+            {
+                1 => Ok(()),
+                kept => Err(kept),
+            }
+        })
+        .await;
+        other.stop().await;
+        let again = gateway.post_once("/messages", "new", &message(2)).await;
+        assert_eq!(again.header(REPLAYED), Some("true"));
+    })
+    .await;
+}

@@ -28,7 +28,7 @@ fn read(query: &str, number: &str, size: &str, default_size: u64) -> Page {
     }
 }
 
-/// A whole number, of any length; negative ones count as 0 and those beyond all counting as the largest.
+/// A whole number of any length. Negative ones are 0, those too large to count with are the largest.
 fn whole(text: &str) -> Option<u64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
