@@ -17,6 +17,7 @@ async fn it_tells_how_it_is() {
             assert_eq!(ready["checks"][check]["status"], "ok", "{ready}");
         }
         assert!(ready["delivery_lag_seconds"].is_number(), "{ready}");
+        assert!(ready["checks"]["audit"]["detail"].as_str().unwrap().starts_with("head "), "{ready}");
         let (_, version) = stack.get("/version").await;
         assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
         assert!(version["commit"].is_string() && version["built_at"].is_string());
@@ -64,7 +65,7 @@ async fn documents_are_open_and_the_rest_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_id_goes_from_the_request_to_the_webhook_and_into_every_log() {
     let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    for stack in stacks(&receiver.url(), &[]).await {
+    for stack in stacks(&receiver.url(), &[("RUST_LOG", "info,tidings_audit=debug")]).await {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
         let body = json!({ "from": "+41440000000", "to": { "name": "A", "phone": "+41791234567" }, "content": "x" });
         let request = stack
@@ -95,7 +96,7 @@ async fn one_id_goes_from_the_request_to_the_webhook_and_into_every_log() {
                     .lines()
                     .any(|line| line.contains(target) && line.contains("order-4711") && line.contains(trace))
             };
-            let all = ["tidings_gateway", "tidings_delivery"].into_iter().all(named);
+            let all = ["tidings_gateway", "tidings_delivery", "tidings_audit"].into_iter().all(named);
             if all { Ok(()) } else { Err(output) }
         })
         .await;

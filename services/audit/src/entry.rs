@@ -51,6 +51,14 @@ impl Entry {
         {
             return Err("the event has a NUL in its text".to_owned());
         }
+        tracing::debug!(
+            event_id = %event.id,
+            action,
+            key,
+            correlation_id = %event.origin.correlation_id,
+            trace_id = event.origin.traceparent.trace_id(),
+            "event read"
+        );
         Ok(Self {
             event_id: event.id.to_string(),
             occurred_at: Some(occurred_at),

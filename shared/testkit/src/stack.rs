@@ -166,7 +166,7 @@ impl TestStack {
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
-        command.envs(&self.settings).env("RUST_LOG", "info");
+        command.envs(&self.settings);
         command
     }
 

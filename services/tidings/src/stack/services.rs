@@ -21,7 +21,10 @@ pub(super) async fn spawn(parts: &Parts, roles: &[Role], supervisor: &mut Superv
         match role {
             Role::Gateway => api = Some(spawn_gateway(parts, supervisor)?),
             Role::Delivery => spawn_delivery(parts, supervisor).await?,
-            Role::Audit => spawn_audit(parts, supervisor),
+            Role::Audit => {
+                health::register_audit(parts);
+                spawn_audit(parts, supervisor);
+            }
         }
     }
     if roles.iter().any(|role| matches!(role, Role::Gateway | Role::Delivery)) {
