@@ -2,7 +2,7 @@
 //!
 //! Flushing to the disk costs the same for one change as for fifty. So writes that arrive while a
 //! transaction is being committed form the next one together: nobody waits for a timer, and whoever
-//! comes alone is served alone. Each write has a savepoint of its own. Nothing is answered before the
+//! comes alone is served alone. Where there are several, each has a savepoint of its own. Nothing is answered before the
 //! commit; if that fails, all of its writes are answered with the failure, and nothing of them is done.
 
 use std::panic::AssertUnwindSafe;
@@ -153,6 +153,8 @@ async fn commit(connection: &DatabaseConnection, group: impl ExactSizeIterator<I
             return false;
         }
     };
+    // A write that is alone has the transaction to itself and needs no savepoint.
+    let alone = group.len() == 1;
     let mut outcomes = Vec::with_capacity(group.len());
     let mut wrote_events = false;
     // Whether the transaction is still what it should be. If a savepoint cannot be ended, it is not.
@@ -162,29 +164,34 @@ async fn commit(connection: &DatabaseConnection, group: impl ExactSizeIterator<I
             job.fail(Error::clone(error));
             continue;
         }
-        let savepoint = match transaction.begin().await {
-            Ok(savepoint) => savepoint,
-            Err(error) => {
-                let error = Error::from(error);
-                job.fail(error.clone());
-                sound = Err(error);
-                continue;
-            }
+        let savepoint = match alone {
+            true => None,
+            false => match transaction.begin().await {
+                Ok(savepoint) => Some(savepoint),
+                Err(error) => {
+                    let error = Error::from(error);
+                    job.fail(error.clone());
+                    sound = Err(error);
+                    continue;
+                }
+            },
         };
-        let tx = Tx::new(&savepoint);
+        let tx = Tx::new(savepoint.as_ref().unwrap_or(&transaction));
         let outcome = job.run(&tx).await;
         let events = tx.wrote_events.into_inner();
-        let ended = if outcome.succeeded() {
-            savepoint.commit().await
-        } else {
-            savepoint.rollback().await
+        let ended = match savepoint {
+            Some(savepoint) if outcome.succeeded() => savepoint.commit().await,
+            Some(savepoint) => savepoint.rollback().await,
+            None => Ok(()),
         };
         wrote_events |= events && outcome.succeeded();
         outcomes.push(outcome);
         sound = ended.map_err(Error::from);
     }
+    let wanted = !alone || outcomes.iter().all(|outcome| outcome.succeeded());
     let committed = match sound {
-        Ok(()) => transaction.commit().await.map_err(Error::from),
+        Ok(()) if wanted => transaction.commit().await.map_err(Error::from),
+        Ok(()) => transaction.rollback().await.map_err(Error::from),
         Err(error) => transaction.rollback().await.map_err(Error::from).and(Err(error)),
     };
     for outcome in outcomes {
