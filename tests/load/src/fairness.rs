@@ -1,0 +1,54 @@
+//! Whether receivers that never answer are felt by one that does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use tidings_domain::{Clock, EventTypes, SystemClock};
+
+use crate::flow::{self, Measured};
+use crate::report::Report;
+use crate::target::Target;
+
+pub(crate) async fn run(
+    target: &Target,
+    report: &mut Report,
+    hanging: usize,
+    rate: u32,
+    lasting: Duration,
+) -> Result<()> {
+    let alone = flow::steady(target, rate, lasting).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let db = target.stack.database().await;
+    let types = EventTypes::Only(vec!["tidings.contact.created".to_owned()]);
+    for number in 0..hanging {
+        let url = target
+            .receiver
+            .hanging_url(number)
+            .parse()
+            .map_err(anyhow::Error::new)?;
+        let added = tidings_delivery::endpoints::add(&db, &clock, url, None, types.clone()).await;
+        added.context("an endpoint could not be added")?;
+    }
+    // Each new contact is owed to all of them: they always have something to hang on.
+    let nagging = async {
+        for number in 0_u64.. {
+            let contact = json!({ "name": "Nag", "phone": format!("+4178{number:07}") });
+            let _ = target.stack.try_post("/contacts", &contact).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    };
+    let beside = tokio::select! {
+        beside = flow::steady(target, rate, lasting) => beside?,
+        () = nagging => unreachable!("nagging does not end"),
+    };
+    let p99 = |measured: &Measured| measured.arriving.value_at_quantile(0.99) as f64;
+    report.ratio(
+        &format!("p99 beside {hanging} hanging / p99 alone"),
+        p99(&beside) / p99(&alone),
+    );
+    report.add(&format!("healthy alone, {rate}/s"), alone);
+    report.add(&format!("healthy beside {hanging} hanging, {rate}/s"), beside);
+    Ok(())
+}
