@@ -19,7 +19,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tidings-audit", SERVICE),
     (
         "tidings-testkit",
-        &["tidings-migrations", "tidings-runtime", "tidings-storage"],
+        &[
+            "tidings-events",
+            "tidings-migrations",
+            "tidings-runtime",
+            "tidings-storage",
+        ],
     ),
     (
         "tidings",

@@ -21,7 +21,8 @@ const CONTACT: &[(&str, fn(&Value) -> bool)] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn contacts_live_as_documented() {
     let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    for stack in stacks(&receiver.url(), &[]).await {
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(stack) = stacks.next().await {
         let (status, contact) = stack
             .post("/contacts", &json!({"name": "Odile", "phone": "+41791234567"}))
             .await;
@@ -75,7 +76,8 @@ async fn contacts_live_as_documented() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_live_as_documented() {
     let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    for stack in stacks(&receiver.url(), &[]).await {
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(stack) = stacks.next().await {
         let (_, contact) = stack
             .post("/contacts", &json!({"name": "Odile", "phone": "+41791234567"}))
             .await;
@@ -131,7 +133,8 @@ async fn messages_live_as_documented() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_leaves_nothing_behind() {
     let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    for stack in stacks(&receiver.url(), &[]).await {
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(stack) = stacks.next().await {
         let good = json!({"from": "+41440000000", "to": {"name": "A", "phone": "+41790000001"}, "content": "x"});
         let with = |field: &str, value: Value| {
             let mut body = good.clone();

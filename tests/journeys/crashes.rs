@@ -23,7 +23,8 @@ fn nowhere() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_succeed_while_the_broker_is_away_and_are_published_after_a_crash() {
     let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    for mut stack in stacks(&receiver.url(), &[("KAFKA_BROKERS", &nowhere())]).await {
+    let mut stacks = stacks(&receiver.url(), &[("KAFKA_BROKERS", &nowhere())]);
+    while let Some(mut stack) = stacks.next().await {
         let mut ids = Vec::new();
         for number in 0..20 {
             ids.push(stack.send_message(number).await);
@@ -67,7 +68,8 @@ fn id_of(webhook: &tidings_testkit::Received) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_send_and_record_it_sends_again_under_the_same_key() {
     let receiver = WebhookReceiver::start(Behavior::Hang).await;
-    for mut stack in stacks(&receiver.url(), &[]).await {
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(mut stack) = stacks.next().await {
         let pid = stack.pid().to_string();
         let struck = Arc::new(AtomicBool::new(false));
         let once = struck.clone();
@@ -109,7 +111,8 @@ async fn killed_between_send_and_record_it_sends_again_under_the_same_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_under_load_it_loses_nothing_that_it_acknowledged() {
     let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    for mut stack in stacks(&receiver.url(), &[]).await {
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(mut stack) = stacks.next().await {
         let mut acknowledged = BTreeSet::new();
         for round in 0..5_u32 {
             for number in 0..15 {
@@ -160,7 +163,8 @@ async fn killed_again_and_again_under_load_it_loses_nothing_that_it_acknowledged
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_keeps_everything() {
     let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    for mut stack in stacks(&receiver.url(), &[]).await {
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(mut stack) = stacks.next().await {
         let id = stack.send_message(1).await;
         let delivered = stack.message_becomes(&id, "delivered").await;
         let contacts = stack.get("/contacts").await;
@@ -180,7 +184,8 @@ async fn a_restart_keeps_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_outage_is_a_503_and_sets_nothing_aside() {
     let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    for stack in stacks(&receiver.url(), &[]).await {
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(stack) = stacks.next().await {
         let before = stack.send_message(1).await;
         stack.message_becomes(&before, "delivered").await;
         let outage = stack.outage().await;

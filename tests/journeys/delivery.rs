@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidings_signing::{ReceivedHeaders, Secret, Verified, verify};
-use tidings_testkit::{Behavior, TestStack, WebhookReceiver, eventually};
+use tidings_testkit::{Behavior, WebhookReceiver, eventually};
 
-use crate::{TIDINGS, stacks};
+use crate::stacks;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_signed_delivered_and_settled() {
     let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    for stack in stacks(&receiver.url(), &[]).await {
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(stack) = stacks.next().await {
         let id = stack.send_message(1).await;
         let message = stack.message_becomes(&id, "delivered").await;
         let received = receiver.received();
@@ -41,7 +42,8 @@ async fn a_message_is_signed_delivered_and_settled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_refuses_at_first_gets_the_same_delivery_again() {
     let receiver = WebhookReceiver::start(Behavior::RefuseFirst(2, 503)).await;
-    for stack in stacks(&receiver.url(), &[("TIDINGS_RETRY_SCHEDULE", "0s,50ms,100ms")]).await {
+    let mut stacks = stacks(&receiver.url(), &[("TIDINGS_RETRY_SCHEDULE", "0s,50ms,100ms")]);
+    while let Some(stack) = stacks.next().await {
         let id = stack.send_message(1).await;
         stack.message_becomes(&id, "delivered").await;
         let of_message = receiver
@@ -61,7 +63,8 @@ async fn a_receiver_that_refuses_at_first_gets_the_same_delivery_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_nobody_acknowledges_fails_and_is_left_alone() {
     let receiver = WebhookReceiver::start(Behavior::Refuse(500)).await;
-    for stack in stacks(&receiver.url(), &[("TIDINGS_RETRY_SCHEDULE", "0s,50ms,100ms")]).await {
+    let mut stacks = stacks(&receiver.url(), &[("TIDINGS_RETRY_SCHEDULE", "0s,50ms,100ms")]);
+    while let Some(stack) = stacks.next().await {
         let id = stack.send_message(1).await;
         let message = stack.message_becomes(&id, "failed").await;
         assert_eq!(message["deliveredAt"], json!(null));
@@ -92,7 +95,8 @@ async fn receivers_that_hang_or_drip_are_given_up_at_the_deadline() {
     ];
     for behavior in [|| Behavior::Hang, || Behavior::Drip] {
         let receiver = WebhookReceiver::start(behavior()).await;
-        for stack in stacks(&receiver.url(), &settings).await {
+        let mut stacks = stacks(&receiver.url(), &settings);
+        while let Some(stack) = stacks.next().await {
             let id = stack.send_message(1).await;
             stack.message_becomes(&id, "failed").await;
             stack.finish().await;
@@ -104,7 +108,8 @@ async fn receivers_that_hang_or_drip_are_given_up_at_the_deadline() {
 async fn an_endpoint_that_is_added_gets_the_events_it_asked_for_and_no_more() {
     let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
     let extra = WebhookReceiver::start(Behavior::Acknowledge).await;
-    for stack in stacks(&receiver.url(), &[]).await {
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(stack) = stacks.next().await {
         let types = "tidings.contact.created,tidings.message.delivered";
         let added = stack
             .run(&["endpoints", "add", &extra.url(), "--event-types", types])
@@ -156,19 +161,21 @@ async fn an_endpoint_that_is_added_gets_the_events_it_asked_for_and_no_more() {
 async fn one_receiver_that_hangs_delays_no_other() {
     let healthy = WebhookReceiver::start(Behavior::Acknowledge).await;
     let hanging = WebhookReceiver::start(Behavior::Hang).await;
-    let stack = TestStack::start(TIDINGS, &healthy.url(), &[("TIDINGS_ATTEMPT_TIMEOUT", "20s")]).await;
-    assert!(stack.run(&["endpoints", "add", &hanging.url()]).await.status.success());
-    let mut ids = Vec::new();
-    for number in 0..100 {
-        ids.push(stack.send_message(number).await);
+    let mut stacks = stacks(&healthy.url(), &[("TIDINGS_ATTEMPT_TIMEOUT", "20s")]);
+    while let Some(mut stack) = stacks.next().await {
+        let tried = hanging.received().len();
+        assert!(stack.run(&["endpoints", "add", &hanging.url()]).await.status.success());
+        let mut ids = Vec::new();
+        for number in 0..100 {
+            ids.push(stack.send_message(number).await);
+        }
+        for id in &ids {
+            stack.message_becomes(id, "delivered").await;
+        }
+        assert!(hanging.received().len() > tried, "it was tried");
+        // What hangs is still owed; the stack ends all the same, and in time.
+        let asked = std::time::Instant::now();
+        stack.stop().await;
+        assert!(asked.elapsed() < Duration::from_secs(25));
     }
-    for id in &ids {
-        stack.message_becomes(id, "delivered").await;
-    }
-    assert!(!hanging.received().is_empty(), "it was tried");
-    // What hangs is still owed; the stack ends all the same, and in time.
-    let asked = std::time::Instant::now();
-    let mut stack = stack;
-    stack.stop().await;
-    assert!(asked.elapsed() < Duration::from_secs(25));
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tidings_testkit::{Behavior, TestStack, WebhookReceiver, backends};
 use tokio::process::Command;
 
-use crate::TIDINGS;
+use crate::stacks;
 
 async fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).kill_on_drop(true).output().await;
@@ -17,47 +17,48 @@ async fn output(program: &str, arguments: &[&str]) -> String {
     out.into_owned()
 }
 
-async fn delivered() -> Option<(TestStack, String, WebhookReceiver)> {
-    if !backends::wanted("foreign") {
-        return None;
-    }
-    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    let stack = TestStack::start(TIDINGS, &receiver.url(), &[]).await;
+/// Sends a message, and waits until all about it is published.
+async fn deliver(stack: &TestStack) -> String {
     let id = stack.send_message(1).await;
     stack.message_becomes(&id, "delivered").await;
     stack.settle().await;
-    Some((stack, id, receiver))
+    id
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kcat_shows_queued_and_delivered() {
-    let Some((stack, id, _receiver)) = delivered().await else {
+    if !backends::wanted("foreign") {
         return;
-    };
-    let read = [
-        "-b",
-        stack.broker(),
-        "-t",
-        "messages-events",
-        "-C",
-        "-e",
-        "-q",
-        "-f",
-        "%h %k %s\\n",
-    ];
-    let lines = output("kcat", &read).await;
-    let lines: Vec<_> = lines.lines().collect();
-    assert_eq!(lines.len(), 2, "{lines:?}");
-    for (line, kind) in lines
-        .iter()
-        .zip(["tidings.message.queued", "tidings.message.delivered"])
-    {
-        assert!(
-            line.contains(&format!("ce_type={kind}")) && line.contains(&format!(" {id} {{")),
-            "{line}"
-        );
     }
-    stack.finish().await;
+    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(stack) = stacks.next().await {
+        let id = deliver(&stack).await;
+        let read = [
+            "-b",
+            stack.broker(),
+            "-t",
+            "messages-events",
+            "-C",
+            "-e",
+            "-q",
+            "-f",
+            "%h %k %s\\n",
+        ];
+        let lines = output("kcat", &read).await;
+        let lines: Vec<_> = lines.lines().collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        for (line, kind) in lines
+            .iter()
+            .zip(["tidings.message.queued", "tidings.message.delivered"])
+        {
+            assert!(
+                line.contains(&format!("ce_type={kind}")) && line.contains(&format!(" {id} {{")),
+                "{line}"
+            );
+        }
+        stack.finish().await;
+    }
 }
 
 const READ_WITH_KAFKA_PYTHON: &str = r#"
@@ -82,24 +83,29 @@ consumer.close()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_python_reads_every_topic() {
-    let Some((stack, id, _receiver)) = delivered().await else {
+    if !backends::wanted("foreign") {
         return;
-    };
-    for (topic, count, kind) in [("messages-events", "2", "message"), ("contacts-events", "1", "contact")] {
-        let arguments = ["-c", READ_WITH_KAFKA_PYTHON, stack.broker(), topic, count];
-        let lines = output(&backends::python(), &arguments).await;
-        let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(records.len().to_string(), count, "{lines}");
-        assert!(
-            records[0]["headers"]["ce_type"]
-                .as_str()
-                .unwrap()
-                .starts_with(&format!("tidings.{kind}."))
-        );
-        assert_eq!(records[0]["value"]["action"], "create");
-        if kind == "message" {
-            assert!(records.iter().all(|record| record["key"] == id));
-        }
     }
-    stack.finish().await;
+    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(stack) = stacks.next().await {
+        let id = deliver(&stack).await;
+        for (topic, count, kind) in [("messages-events", "2", "message"), ("contacts-events", "1", "contact")] {
+            let arguments = ["-c", READ_WITH_KAFKA_PYTHON, stack.broker(), topic, count];
+            let lines = output(&backends::python(), &arguments).await;
+            let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!(records.len().to_string(), count, "{lines}");
+            assert!(
+                records[0]["headers"]["ce_type"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with(&format!("tidings.{kind}."))
+            );
+            assert_eq!(records[0]["value"]["action"], "create");
+            if kind == "message" {
+                assert!(records.iter().all(|record| record["key"] == id));
+            }
+        }
+        stack.finish().await;
+    }
 }

@@ -2,7 +2,7 @@
 
 use tidings_testkit::{Behavior, Output, TestStack, WebhookReceiver};
 
-use crate::TIDINGS;
+use crate::{TIDINGS, stacks};
 
 /// The program ended by itself, with one line of explanation that has all of this in it.
 fn refused(output: &Output, with: &[&str]) {
@@ -83,10 +83,12 @@ async fn a_start_that_cannot_be_is_refused_in_one_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_from_the_future_is_refused() {
     let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    let mut stack = TestStack::start(TIDINGS, &receiver.url(), &[]).await;
-    stack
-        .tamper("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_from_the_future', 0)")
-        .await;
-    assert!(stack.stop().await.success());
-    refused(&stack.run(&["up"]).await, &["m9999_from_the_future", "newer"]);
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(mut stack) = stacks.next().await {
+        stack
+            .tamper("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_from_the_future', 0)")
+            .await;
+        assert!(stack.stop().await.success());
+        refused(&stack.run(&["up"]).await, &["m9999_from_the_future", "newer"]);
+    }
 }

@@ -13,6 +13,14 @@ pub fn postgres() -> Option<String> {
         .flatten()
 }
 
+/// The Kafka to run stacks on, if one is wanted. It is for tests alone: what it has under the names that
+/// Tidings uses is deleted.
+pub fn kafka() -> Option<String> {
+    wanted("external")
+        .then(|| std::env::var("TEST_KAFKA_BROKERS").ok())
+        .flatten()
+}
+
 /// The Python that has the foreign clients installed.
 pub fn python() -> String {
     std::env::var("TIDINGS_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())

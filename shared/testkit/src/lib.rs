@@ -9,10 +9,12 @@
 pub mod backends;
 mod database;
 mod eventually;
+mod kafka;
 mod receiver;
 mod stack;
 
 pub use database::{Outage, TestDatabase, databases};
 pub use eventually::{PATIENCE, eventually, eventually_within};
+pub use kafka::TestKafka;
 pub use receiver::{Behavior, Received, WebhookReceiver};
-pub use stack::{Output, TestStack};
+pub use stack::{ExternalParts, Output, TestStack};

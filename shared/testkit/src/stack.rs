@@ -11,7 +11,7 @@ use tidings_storage::{Db, dead_letters, outbox};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::{Outage, TestDatabase, eventually};
+use crate::{Outage, TestDatabase, TestKafka, eventually};
 
 /// The whole of Tidings as a process of its own: `tidings up` on free ports, in a folder of its own.
 ///
@@ -20,14 +20,24 @@ use crate::{Outage, TestDatabase, eventually};
 #[derive(Debug)]
 pub struct TestStack {
     binary: PathBuf,
+    /// What its surroundings ask for.
+    defaults: BTreeMap<String, String>,
     settings: BTreeMap<String, String>,
     folder: Arc<TempDir>,
-    database: Option<TestDatabase>,
     process: Option<Child>,
+    // After the process, which is killed first if a test fails.
+    parts: ExternalParts,
     api: SocketAddr,
     broker: String,
     output: Arc<Mutex<String>>,
     client: reqwest::Client,
+}
+
+/// What a stack does not bring itself.
+#[derive(Debug, Default)]
+pub struct ExternalParts {
+    pub database: Option<TestDatabase>,
+    pub kafka: Option<TestKafka>,
 }
 
 /// What a command of the program said.
@@ -52,28 +62,25 @@ impl TestStack {
     /// Starts `tidings up` with these settings beside the defaults, which tell it to use free ports and
     /// to deliver to `webhook_url`.
     pub async fn start(binary: impl Into<PathBuf>, webhook_url: &str, settings: &[(&str, &str)]) -> Self {
-        let mut stack = Self::prepare(binary.into(), webhook_url, settings, None);
-        stack.up().await;
-        stack
+        Self::start_on(ExternalParts::default(), binary, webhook_url, settings).await
     }
 
-    /// The same on a PostgreSQL database of its own.
-    pub async fn start_on_postgres(
+    /// The same with these parts in the place of embedded ones.
+    pub async fn start_on(
+        parts: ExternalParts,
         binary: impl Into<PathBuf>,
         webhook_url: &str,
         settings: &[(&str, &str)],
-        admin: &str,
     ) -> Self {
-        let database = TestDatabase::postgres(admin).await;
-        let mut stack = Self::prepare(binary.into(), webhook_url, settings, Some(database));
+        let mut stack = Self::prepare(parts, binary.into(), webhook_url, settings);
         stack.up().await;
         stack
     }
 
-    fn prepare(binary: PathBuf, webhook_url: &str, settings: &[(&str, &str)], database: Option<TestDatabase>) -> Self {
+    fn prepare(parts: ExternalParts, binary: PathBuf, webhook_url: &str, settings: &[(&str, &str)]) -> Self {
         tidings_runtime::http_client::install_crypto_provider();
         let folder = Arc::new(TempDir::new().unwrap());
-        let mut all = BTreeMap::from([
+        let mut defaults = BTreeMap::from([
             ("TIDINGS_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("TIDINGS_BROKER_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             (
@@ -82,9 +89,13 @@ impl TestStack {
             ),
             ("WEBHOOK_URL".to_owned(), webhook_url.to_owned()),
         ]);
-        if let Some(database) = &database {
-            all.insert("DATABASE_URL".to_owned(), database.url());
+        if let Some(database) = &parts.database {
+            defaults.insert("DATABASE_URL".to_owned(), database.url());
         }
+        if let Some(kafka) = &parts.kafka {
+            defaults.insert("KAFKA_BROKERS".to_owned(), kafka.brokers().to_owned());
+        }
+        let mut all = defaults.clone();
         all.extend(
             settings
                 .iter()
@@ -92,10 +103,11 @@ impl TestStack {
         );
         Self {
             binary,
+            defaults,
             settings: all,
             folder,
-            database,
             process: None,
+            parts,
             api: ([127, 0, 0, 1], 0).into(),
             broker: String::new(),
             output: Arc::default(),
@@ -107,9 +119,9 @@ impl TestStack {
         }
     }
 
-    /// Changes a setting for the next start; `None` takes it away.
+    /// Changes a setting for the next start; `None` brings back the one it has by default, if any.
     pub fn set(&mut self, name: &str, value: Option<&str>) {
-        match value {
+        match value.or(self.defaults.get(name).map(String::as_str)) {
             Some(value) => drop(self.settings.insert(name.to_owned(), value.to_owned())),
             None => drop(self.settings.remove(name)),
         }
@@ -285,7 +297,7 @@ impl TestStack {
 
     /// The database of the stack, beside it.
     pub async fn database(&self) -> Db {
-        match &self.database {
+        match &self.parts.database {
             Some(database) => database.reopen().await,
             None => TestDatabase::open_sqlite(&self.sqlite()).await,
         }
@@ -297,12 +309,12 @@ impl TestStack {
 
     /// Whether the database is PostgreSQL.
     pub fn postgres(&self) -> bool {
-        self.database.is_some()
+        self.parts.database.is_some()
     }
 
     /// Changes rows behind the stack's back.
     pub async fn tamper(&self, sql: &str) -> u64 {
-        match &self.database {
+        match &self.parts.database {
             Some(database) => database.tamper(sql).await,
             None => TestDatabase::tamper_sqlite(&self.sqlite(), sql).await,
         }
@@ -310,7 +322,7 @@ impl TestStack {
 
     /// Takes the database away.
     pub async fn outage(&self) -> Outage {
-        match &self.database {
+        match &self.parts.database {
             Some(database) => database.outage().await,
             None => Outage::of_sqlite(&self.sqlite()).await,
         }
