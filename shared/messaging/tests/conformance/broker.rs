@@ -36,7 +36,7 @@ impl TestBroker {
 
     fn external() -> Option<Self> {
         let backends = std::env::var("TIDINGS_TEST_BACKENDS").unwrap_or_default();
-        let listed = backends.split(',').any(|backend| backend.trim() == "external");
+        let listed = backends.split([',', ' ']).any(|backend| backend == "external");
         let brokers = std::env::var("TEST_KAFKA_BROKERS")
             .ok()
             .filter(|brokers| !brokers.is_empty())?;

@@ -59,6 +59,29 @@ async fn nothing_is_lost_while_the_broker_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_does_not_come_again_after_the_broker_was_away() {
+    let mut broker = TestBroker::embedded().await;
+    let (topic, group) = (broker.topic(3).await, group());
+    let outbox = MemoryOutbox::default();
+    let relay = outbox.relay(&broker.connection);
+    let recorder = Recorder::default();
+    for round in 1..=2 {
+        for event in 0..30 {
+            outbox.write(&topic, &format!("key-{event}"));
+        }
+        let consumer = RunningConsumer::start(&group, &topic, recorder.clone(), &broker.connection);
+        eventually("all events", || recorder.effects() == 30 * round).await;
+        consumer.stop().await;
+        broker.stop().await;
+        broker.start().await;
+    }
+    assert_eq!(recorder.handed_out(), 60);
+    recorder.assert_in_order();
+    relay.stop().await;
+    broker.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shard_lost_while_the_broker_is_away_is_not_published() {
     let mut broker = TestBroker::embedded().await;
     let topic = broker.topic(1).await;
