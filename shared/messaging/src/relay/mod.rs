@@ -24,11 +24,12 @@
 //! comes next; more may run side by side as long as what is published and not yet removed is passed
 //! over when the outbox is read, and every failure ends the producer. What to pass over is noted
 //! *before* reading: a removal that ends meanwhile must not bring an entry back. The term of leases
-//! is the outbox's; `TRUST` must end earlier.
+//! is the outbox's; what they are trusted for must end earlier.
 //!
 //! Partitions are chosen with `murmur2_random`, as Java's client does, so that other producers of
 //! the same topics agree on where a key belongs.
 
+mod client;
 mod leases;
 mod parked;
 mod producer;

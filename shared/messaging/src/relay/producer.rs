@@ -3,12 +3,11 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer, PurgeConfig};
 use tidings_events::{EventRecord, OutboxEntry};
 use tokio::time::timeout;
 
+use super::client::{Acknowledgement, Client};
 use crate::Connection;
-use crate::connection::ClientLog;
 
 /// How long a purged producer may take to give up its records.
 const PURGE: Duration = Duration::from_secs(5);
@@ -16,7 +15,7 @@ const PURGE: Duration = Duration::from_secs(5);
 /// A producer, and how to make the next one.
 pub(super) struct Publisher {
     config: ClientConfig,
-    producer: FutureProducer<ClientLog>,
+    client: Client,
 }
 
 impl Publisher {
@@ -31,17 +30,17 @@ impl Publisher {
             .set("message.timeout.ms", "0")
             .set("linger.ms", "0")
             .set("partitioner", "murmur2_random");
-        let producer = create(&config)?;
-        Ok(Self { config, producer })
+        let client = Client::new(&config)?;
+        Ok(Self { config, client })
     }
 
     /// Hands records to the producer, in their order, up to the first that it does not take.
     pub(super) fn send(&self, batch: Vec<OutboxEntry>) -> Sending {
         let mut slots = Vec::with_capacity(batch.len());
         for entry in batch {
-            let state = match self.producer.send_result(record(&entry.record, headers(&entry.record))) {
+            let state = match self.client.send(&entry.record, headers(&entry.record)) {
                 Ok(acknowledgement) => State::Waiting(acknowledgement),
-                Err((error, _)) => State::Failed(error),
+                Err(error) => State::Failed(error),
             };
             let failed = matches!(state, State::Failed(_));
             slots.push(Slot { entry, state });
@@ -55,7 +54,7 @@ impl Publisher {
     /// Makes the producer give up what it has, and waits until that is settled. What was
     /// acknowledged in the meantime counts.
     pub(super) async fn abort(&self, sending: &mut Sending) {
-        self.producer.purge(PurgeConfig::default().queue().inflight());
+        self.client.purge();
         let rest = async {
             for slot in &mut sending.slots {
                 slot.settle().await;
@@ -67,27 +66,8 @@ impl Publisher {
     }
 
     pub(super) fn replace(&mut self) -> Result<(), KafkaError> {
-        let old = std::mem::replace(&mut self.producer, create(&self.config)?);
-        end(old);
+        self.client = Client::new(&self.config)?;
         Ok(())
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        end(self.producer.clone());
-    }
-}
-
-fn create(config: &ClientConfig) -> Result<FutureProducer<ClientLog>, KafkaError> {
-    config.create_with_context(ClientLog::new("relay"))
-}
-
-/// Ends a producer away from the asynchronous threads, as that waits for its own.
-fn end(producer: FutureProducer<ClientLog>) {
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn_blocking(move || drop(producer))),
-        Err(_) => drop(producer),
     }
 }
 
@@ -100,13 +80,6 @@ fn headers(record: &EventRecord) -> OwnedHeaders {
             value: Some(value),
         })
     })
-}
-
-fn record(record: &EventRecord, headers: OwnedHeaders) -> FutureRecord<'_, str, [u8]> {
-    FutureRecord::to(&record.topic)
-        .key(record.key.as_str())
-        .payload(&record.payload[..])
-        .headers(headers)
 }
 
 /// Records on their way.
@@ -122,7 +95,7 @@ struct Slot {
 }
 
 enum State {
-    Waiting(DeliveryFuture),
+    Waiting(Acknowledgement),
     Acknowledged,
     Failed(KafkaError),
 }
@@ -131,8 +104,8 @@ impl Slot {
     async fn settle(&mut self) {
         if let State::Waiting(acknowledgement) = &mut self.state {
             self.state = match acknowledgement.await {
-                Ok(Ok(_)) => State::Acknowledged,
-                Ok(Err((error, _))) => State::Failed(error),
+                Ok(Ok(())) => State::Acknowledged,
+                Ok(Err(error)) => State::Failed(error),
                 Err(_) => State::Failed(KafkaError::Canceled),
             };
         }
