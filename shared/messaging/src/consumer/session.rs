@@ -53,16 +53,17 @@ impl Session {
             .set("group.id", &config.group)
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("auto.offset.reset", "earliest")
-            // Offsets are stored when their records are settled. The client commits what is stored, a
-            // few times a second, before a partition is handed over, and when the group is left.
+            // Offsets are stored when their records are settled. The client commits what is stored, once
+            // a second, before a partition is handed over, and when the group is left.
             .set("enable.auto.offset.store", "false")
             .set("enable.auto.commit", "true")
-            .set("auto.commit.interval.ms", "250")
+            .set("auto.commit.interval.ms", "1000")
             .set("session.timeout.ms", "6000")
             // Members learn with a heartbeat that others come or go.
-            .set("heartbeat.interval.ms", "1000")
-            // The broker answers as soon as there is something; this is for when there is nothing.
-            .set("fetch.wait.max.ms", "500")
+            .set("heartbeat.interval.ms", "2000")
+            // The broker answers as soon as there is something; this is for when there is nothing. A
+            // partition that was assigned or resumed meanwhile waits for this request to end.
+            .set("fetch.wait.max.ms", "1000")
             // What is fetched ahead: enough for the largest batches, little enough for a small process.
             .set("queued.min.messages", "10000")
             .set("queued.max.messages.kbytes", "16384")
