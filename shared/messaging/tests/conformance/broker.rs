@@ -1,16 +1,26 @@
-//! The brokers to test with. The only place that knows how the embedded one is started.
+//! The brokers to test with. The only place that knows how they are started.
 
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tidings_broker::{Broker, Config, Handle};
 use tidings_messaging::{Connection, topics};
+use tokio::process::Command;
 use uuid::Uuid;
 
 pub struct TestBroker {
     pub connection: Connection,
-    embedded: Option<Embedded>,
+    server: Server,
+}
+
+enum Server {
+    Embedded(Embedded),
+    /// An Apache Kafka that others use at the same time.
+    Shared,
+    /// An Apache Kafka of a test's own.
+    Own(Own),
 }
 
 struct Embedded {
@@ -19,14 +29,51 @@ struct Embedded {
     running: Option<Handle>,
 }
 
+/// Where `deploy/scripts/real-parts` keeps it.
+struct Own {
+    script: String,
+    data: TempDir,
+}
+
+impl Own {
+    async fn script(&self, command: &str) -> String {
+        let (script, data) = (&self.script, self.data.path());
+        let run = Command::new(script).args([command, "kafka"]).arg(data).output();
+        let output = run
+            .await
+            .unwrap_or_else(|error| panic!("{script} cannot be run: {error}"));
+        assert!(output.status.success(), "{script} {command}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // Fails if it is not running any more.
+        let _ = std::process::Command::new(&self.script)
+            .args(["kill", "kafka"])
+            .arg(self.data.path())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+/// What an environment variable says, if external brokers are to be tested with.
+fn external(variable: &str) -> Option<String> {
+    let backends = std::env::var("TIDINGS_TEST_BACKENDS").unwrap_or_default();
+    let wanted = backends.split([',', ' ']).any(|backend| backend == "external");
+    let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
+    value.filter(|_| wanted)
+}
+
 impl TestBroker {
-    pub async fn embedded() -> Self {
+    async fn embedded() -> Self {
         let data = tempfile::tempdir().unwrap();
         let running = start(([127, 0, 0, 1], 0).into(), &data).await;
         let addr = running.addr();
         Self {
             connection: Connection::plain(addr.to_string()),
-            embedded: Some(Embedded {
+            server: Server::Embedded(Embedded {
                 data,
                 addr,
                 running: Some(running),
@@ -34,15 +81,27 @@ impl TestBroker {
         }
     }
 
-    fn external() -> Option<Self> {
-        let backends = std::env::var("TIDINGS_TEST_BACKENDS").unwrap_or_default();
-        let listed = backends.split([',', ' ']).any(|backend| backend == "external");
-        let brokers = std::env::var("TEST_KAFKA_BROKERS")
-            .ok()
-            .filter(|brokers| !brokers.is_empty())?;
-        listed.then(|| Self {
+    fn shared() -> Option<Self> {
+        external("TEST_KAFKA_BROKERS").map(|brokers| Self {
             connection: Connection::plain(brokers),
-            embedded: None,
+            server: Server::Shared,
+        })
+    }
+
+    async fn own() -> Option<Self> {
+        let own = Own {
+            script: external("TEST_REAL_PARTS")?,
+            data: tempfile::tempdir().unwrap(),
+        };
+        own.script("up").await;
+        let told = own.script("env").await;
+        let brokers = told
+            .lines()
+            .find_map(|line| line.strip_prefix("export KAFKA_BROKERS="))
+            .unwrap_or_else(|| panic!("no broker in {told}"));
+        Some(Self {
+            connection: Connection::plain(brokers),
+            server: Server::Own(own),
         })
     }
 
@@ -55,22 +114,28 @@ impl TestBroker {
         name
     }
 
-    /// Takes the embedded broker away.
+    /// Takes the broker away: the embedded one in good order, the other by force.
     pub async fn stop(&mut self) {
-        let embedded = self.embedded.as_mut().unwrap();
-        embedded.running.take().unwrap().shutdown().await;
+        match &mut self.server {
+            Server::Embedded(embedded) => embedded.running.take().unwrap().shutdown().await,
+            Server::Own(own) => drop(own.script("kill").await),
+            Server::Shared => panic!("others use this broker too"),
+        }
     }
 
     /// Brings it back where it was, with what it had.
     pub async fn start(&mut self) {
-        let embedded = self.embedded.as_mut().unwrap();
-        embedded.running = Some(start(embedded.addr, &embedded.data).await);
+        match &mut self.server {
+            Server::Embedded(embedded) => embedded.running = Some(start(embedded.addr, &embedded.data).await),
+            Server::Own(own) => drop(own.script("up").await),
+            Server::Shared => {}
+        }
     }
 
-    pub async fn end(self) {
-        if let Some(Embedded {
+    async fn end(self) {
+        if let Server::Embedded(Embedded {
             running: Some(running), ..
-        }) = self.embedded
+        }) = self.server
         {
             running.shutdown().await;
         }
@@ -81,17 +146,34 @@ async fn start(listen: SocketAddr, data: &TempDir) -> Handle {
     Broker::start(Config::new(listen, data.path())).await.unwrap()
 }
 
-/// Runs a test on each broker there is.
-pub async fn on_each_broker(test: impl AsyncFn(&TestBroker)) {
+fn show_logs() {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_test_writer()
         .try_init();
-    for broker in [Some(TestBroker::embedded().await), TestBroker::external()]
+}
+
+/// Runs a test on each broker there is.
+pub async fn on_each_broker(test: impl AsyncFn(&TestBroker)) {
+    show_logs();
+    for broker in [Some(TestBroker::embedded().await), TestBroker::shared()]
         .into_iter()
         .flatten()
     {
         test(&broker).await;
+        broker.end().await;
+    }
+}
+
+/// Runs a test on a broker of each kind that it may take away: the embedded one, and an Apache Kafka
+/// where `TEST_REAL_PARTS` names the script that starts and kills one.
+pub async fn on_each_mortal_broker(test: impl AsyncFn(&mut TestBroker)) {
+    show_logs();
+    let mut broker = TestBroker::embedded().await;
+    test(&mut broker).await;
+    broker.end().await;
+    if let Some(mut broker) = TestBroker::own().await {
+        test(&mut broker).await;
         broker.end().await;
     }
 }

@@ -1,5 +1,5 @@
-//! What holds for every broker: the embedded one always, and the one at `TEST_KAFKA_BROKERS` where
-//! `TIDINGS_TEST_BACKENDS` lists `external`.
+//! What holds for every broker: the embedded one always, and where `TIDINGS_TEST_BACKENDS` lists
+//! `external`, the one at `TEST_KAFKA_BROKERS` and those that `TEST_REAL_PARTS` can start.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod broker;
