@@ -47,7 +47,7 @@ use tidings_domain::{Clock, RetrySchedule};
 use tidings_events::TOPICS;
 use tidings_messaging::{Connection, ConsumerConfig, ConsumerError, consumer};
 use tidings_runtime::http_client::OutwardClient;
-use tidings_storage::{Db, deliveries};
+use tidings_storage::{Db, deliveries, outbox};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -119,9 +119,16 @@ pub async fn run(parts: Parts, cancel: CancellationToken) -> Result<(), Error> {
     ended.map_err(Error::Consumer)
 }
 
-/// Ends all leases, so that what a process before this one had under way is sent at once.
+/// Ends all leases, so that what a process before this one had under way is sent at once, and what it
+/// had not published is published at once.
 ///
 /// Only for the one process of the embedded stack, before [`run`]: whoever held the leases is gone.
 pub async fn clear_leases(db: &Db) -> Result<u64, tidings_storage::Error> {
-    db.write(|tx| Box::pin(deliveries::clear_leases(tx))).await
+    db.write(|tx| {
+        Box::pin(async move {
+            outbox::clear_leases(tx).await?;
+            deliveries::clear_leases(tx).await
+        })
+    })
+    .await
 }

@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::time::Duration;
 
 use crate::EventRecord;
 
@@ -11,6 +12,9 @@ use crate::EventRecord;
 /// order of their events, and an entry stays until it is [removed](Self::remove).
 pub trait Outbox: Send + Sync + 'static {
     type Error: Error + Send + Sync + 'static;
+
+    /// How long a lease lasts from when it was last prolonged.
+    fn term(&self) -> Duration;
 
     /// Prolongs the leases held by this relay and takes its fair share of those that are free.
     /// Answers all that it holds now.

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use tidings_domain::{Clock, EventId};
 use tidings_events::{Event, EventRecord, Origin};
 
-pub use self::relay::RelayOutbox;
+pub use self::relay::{RelayOutbox, clear_leases};
 pub(crate) use self::wake::Wake;
 pub use self::wake::exchange;
 use crate::entities::outbox::{ActiveModel, Entity};

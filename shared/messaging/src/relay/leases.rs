@@ -1,8 +1,8 @@
 //! Which shards this relay may publish.
 //!
 //! The leases are renewed beside everything else the relay does. What counts is the database's
-//! clock; here it is enough to give up early: a lease is held for [`TRUST`] from when its last
-//! renewal was *asked for*, which is less than the ten seconds the database grants.
+//! clock; here it is enough to give up early: a lease is held for nine tenths of its term from when
+//! its last renewal was *asked for*.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::backoff::{Backoff, Outage};
 
-/// How often leases are renewed.
-const RENEW: Duration = Duration::from_secs(3);
-/// How long a renewal may take.
+/// After which part of their term leases are renewed.
+const RENEW: f64 = 0.3;
+/// For which part of their term they are trusted.
+const TRUST: f64 = 0.9;
+/// How long a renewal may take, at most.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a renewal is good for.
-const TRUST: Duration = Duration::from_secs(9);
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held {
@@ -92,10 +92,11 @@ impl Leases {
             "renewing the relay's leases",
             Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
         );
+        let (renew, trust) = (outbox.term().mul_f64(RENEW), outbox.term().mul_f64(TRUST));
         let mut trusted_until = Instant::now();
         loop {
             let asked_at = Instant::now();
-            let patience = asked_at + PATIENCE;
+            let patience = asked_at + PATIENCE.min(renew);
             let deadline = if trusted_until > asked_at {
                 patience.min(trusted_until)
             } else {
@@ -104,9 +105,9 @@ impl Leases {
             let pause = match timeout_at(deadline, outbox.lease()).await {
                 Ok(Ok(leases)) => {
                     outage.worked();
-                    trusted_until = asked_at + TRUST;
+                    trusted_until = asked_at + trust;
                     self.hold(leases);
-                    RENEW
+                    renew
                 }
                 Ok(Err(error)) => outage.failed(&error),
                 Err(_) => outage.failed(&TooSlow),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_domain::{Clock, EventId, SystemClock};
@@ -165,6 +166,10 @@ impl State {
 
 impl Outbox for View {
     type Error = Away;
+
+    fn term(&self) -> Duration {
+        Duration::from_secs(10)
+    }
 
     async fn lease(&self) -> Result<Vec<ShardLease>, Away> {
         self.outbox.shared.renewals.fetch_add(1, Ordering::SeqCst);

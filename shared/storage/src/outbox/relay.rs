@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockBehavior, LockType, OnConflict, Query};
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
+};
 use tidings_events::{EventRecord, Outbox, OutboxEntry, ShardLease};
 use uuid::Uuid;
 
@@ -14,6 +17,9 @@ use crate::{Db, Error, Result, Tx, clock};
 
 /// How long a lease lasts unless it is prolonged. A relay that was killed is replaced after this time.
 const LEASE: Duration = Duration::from_secs(10);
+/// The same on SQLite, where nobody else waits for it: a process that starts knows to be the only one
+/// and ends all leases ([`clear_leases`]). Prolonging one costs a flush to the disk.
+const LEASE_OF_THE_ONLY_ONE: Duration = Duration::from_secs(60);
 
 /// One relay's view of the outbox. A process has at most one.
 #[derive(Debug)]
@@ -35,6 +41,10 @@ impl RelayOutbox {
 impl Outbox for RelayOutbox {
     type Error = Error;
 
+    fn term(&self) -> Duration {
+        term(self.db.read().get_database_backend())
+    }
+
     async fn lease(&self) -> Result<Vec<ShardLease>> {
         let relay = self.relay;
         self.db.write(move |tx| Box::pin(lease(tx, relay))).await
@@ -47,6 +57,9 @@ impl Outbox for RelayOutbox {
             .limit(limit)
             .all(self.db.read())
             .await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let ids = rows.iter().map(|row| row.event_id);
         let events = event::Entity::find()
             .filter(event::Column::Id.is_in(ids))
@@ -92,9 +105,26 @@ impl Outbox for RelayOutbox {
     }
 }
 
+fn term(backend: DbBackend) -> Duration {
+    match backend {
+        DbBackend::Postgres => LEASE,
+        _ => LEASE_OF_THE_ONLY_ONE,
+    }
+}
+
+/// Ends all leases. Only for a process that knows to be the only one, at its start: whoever held them is gone.
+pub async fn clear_leases(tx: &Tx<'_>) -> Result<()> {
+    relay::Entity::delete_many().exec(tx.conn()).await?;
+    relay_lease::Entity::update_many()
+        .col_expr(relay_lease::Column::Holder, Expr::value(Option::<Uuid>::None))
+        .exec(tx.conn())
+        .await?;
+    Ok(())
+}
+
 async fn lease(tx: &Tx<'_>, relay: Uuid) -> Result<Vec<ShardLease>> {
     let now = || clock::now(tx.backend());
-    let until = || clock::after(tx.backend(), LEASE);
+    let until = || clock::after(tx.backend(), term(tx.backend()));
 
     let alive = Query::insert()
         .into_table(relay::Entity)
@@ -106,9 +136,16 @@ async fn lease(tx: &Tx<'_>, relay: Uuid) -> Result<Vec<ShardLease>> {
                 .to_owned(),
         )
         .take();
-    sea_orm::ConnectionTrait::execute(tx.conn(), &alive).await?;
-    relay::Entity::delete_many()
+    tx.conn().execute(&alive).await?;
+    // Passing over those that are just coming back: two relays that wait for each other's row would be a deadlock.
+    let dead = relay::Entity::find()
+        .select_only()
+        .column(relay::Column::Id)
         .filter(Expr::col(relay::Column::AliveUntil).lt(now()))
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .into_query();
+    relay::Entity::delete_many()
+        .filter(relay::Column::Id.in_subquery(dead))
         .exec(tx.conn())
         .await?;
     let relays = usize::try_from(relay::Entity::find().count(tx.conn()).await?).unwrap_or(usize::MAX);

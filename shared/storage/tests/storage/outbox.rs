@@ -115,6 +115,26 @@ async fn relays_share_the_shards_and_take_over_from_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_alone_need_not_wait_for_the_leases_of_the_dead() {
+    for test in databases().await {
+        let dead = RelayOutbox::new(test.db.clone()).lease().await.unwrap();
+        let next = RelayOutbox::new(test.db.clone());
+        assert_eq!(next.lease().await.unwrap().len(), 0, "{}", test.name);
+        test.db
+            .write::<_, Error, _>(|tx| Box::pin(queue::clear_leases(tx)))
+            .await
+            .unwrap();
+        let all = next.lease().await.unwrap();
+        assert_eq!(all.len(), 16, "{}", test.name);
+        assert!(
+            all.iter().all(|lease| !dead.contains(lease)),
+            "{}: under new epochs",
+            test.name
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_lost_its_lease_removes_nothing() {
     for test in databases().await {
         add(&test.db, contact(1)).await.unwrap();
