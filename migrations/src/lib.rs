@@ -59,6 +59,9 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<usize, Error> {
     }
     // Held until the end of the transaction, which is also that of the migrations: all or none.
     let transaction = db.begin().await?;
+    // The limits of a connection are meant for requests. Large tables, and other processes that migrate, take longer.
+    let unlimited = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0";
+    transaction.execute_unprepared(unlimited).await?;
     let lock = Statement::from_string(DbBackend::Postgres, "SELECT pg_advisory_xact_lock(7163047912)");
     transaction.execute_raw(lock).await?;
     let pending = Migrator::get_pending_migrations(&transaction).await?.len();
