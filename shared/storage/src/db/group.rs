@@ -4,6 +4,7 @@
 //! transaction is being committed form the next one together: nobody waits for a timer, and whoever
 //! comes alone is served alone. Where there are several, each has a savepoint of its own. Nothing is answered before the
 //! commit; if that fails, all of its writes are answered with the failure, and nothing of them is done.
+//! A write whose caller went away before its turn came is not carried out.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -32,6 +33,9 @@ pub(super) struct GroupWriter {
 
 /// A write that waits for its turn.
 trait Job: Send {
+    /// Whether its caller still waits. One that gave up has been told that the write failed, and may
+    /// have sent it again.
+    fn is_wanted(&self) -> bool;
     fn run<'t>(self: Box<Self>, tx: &'t Tx<'t>) -> BoxFuture<'t, Box<dyn Outcome>>;
     fn fail(self: Box<Self>, error: Error);
 }
@@ -59,6 +63,10 @@ where
     T: Send + 'static,
     E: From<Error> + Send + 'static,
 {
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
     fn run<'t>(self: Box<Self>, tx: &'t Tx<'t>) -> BoxFuture<'t, Box<dyn Outcome>> {
         Box::pin(async move {
             let Self { work, reply } = *self;
@@ -160,6 +168,9 @@ async fn commit(connection: &DatabaseConnection, group: impl ExactSizeIterator<I
     // Whether the transaction is still what it should be. If a savepoint cannot be ended, it is not.
     let mut sound = Ok(());
     for job in group {
+        if !job.is_wanted() {
+            continue;
+        }
         if let Err(error) = &sound {
             job.fail(Error::clone(error));
             continue;

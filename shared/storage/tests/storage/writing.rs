@@ -84,6 +84,38 @@ async fn a_write_that_panics_is_its_own_misfortune() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_nobody_waits_for_any_more_is_not_carried_out() {
+    let test = tidings_testkit::TestDatabase::sqlite().await;
+    let (begun, begin) = tokio::sync::oneshot::channel();
+    let (go_on, gate) = tokio::sync::oneshot::channel::<()>();
+    let first = tokio::spawn({
+        let db = test.db.clone();
+        async move {
+            db.write::<_, Error, _>(move |_| {
+                Box::pin(async move {
+                    begun.send(()).unwrap();
+                    gate.await.unwrap();
+                    Ok(())
+                })
+            })
+            .await
+        }
+    });
+    begin.await.unwrap();
+    // Two wait for their turn, and one of them gives up.
+    let (lost, kept) = (contact(1), contact(2));
+    let mut abandoned = Box::pin(add(&test.db, lost.clone()));
+    assert!(futures_util::poll!(&mut abandoned).is_pending());
+    let mut waiting = Box::pin(add(&test.db, kept.clone()));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    drop(abandoned);
+    go_on.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    assert!(waiting.await.unwrap());
+    assert_eq!(rows::list(test.db.read(), 0, 10).await.unwrap(), [kept]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_survives_the_connection() {
     for test in databases().await {
         let kept = contact(1);
