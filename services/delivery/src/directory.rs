@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::SubsecRound;
 use secrecy::ExposeSecret;
 use tidings_domain::{EndpointId, EndpointState, EventTypes, WebhookEndpoint};
 use tidings_runtime::http_client::Url;
@@ -26,7 +27,8 @@ impl From<WebhookEndpoint> for Endpoint {
             url: endpoint.url.as_url().clone(),
             event_types: endpoint.event_types,
             enabled: endpoint.state == EndpointState::Enabled,
-            created_at: endpoint.created_at,
+            // Records carry milliseconds: what happened within this one must not seem to be earlier.
+            created_at: endpoint.created_at.trunc_subsecs(3),
         }
     }
 }

@@ -11,12 +11,12 @@
 //! **What may be changed safely.** The size of a group. No timer waits for a group to fill: while one
 //! is being committed the next one gathers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tidings_domain::{Clock, EndpointId};
+use tidings_domain::{Clock, EndpointId, MessageStatus};
 use tidings_events::{EventRecord, MessageDelivered, MessageFailed, Origin, WebhookEndpointDisabled};
 use tidings_storage::deliveries::Verdict;
 use tidings_storage::messages::Settlement;
@@ -145,43 +145,55 @@ async fn write(sender: &Arc<Sender>, group: Arc<Vec<Outcome>>) -> Result<Written
 }
 
 async fn write_group(tx: &Tx<'_>, group: &[Outcome], clock: &dyn Clock) -> Result<Written, tidings_storage::Error> {
-    let mut settled = Vec::with_capacity(group.len());
-    for outcome in group {
-        let recorded = deliveries::settle(tx, &outcome.lease, &outcome.attempt, &outcome.verdict).await?;
-        if recorded {
-            settle_message(tx, outcome, clock).await?;
-        }
-        settled.push(if recorded { Settled::Recorded } else { Settled::Ignored });
-    }
-    let recorded = group
+    let outcomes: Vec<_> = group
         .iter()
-        .zip(&settled)
-        .filter(|(_, settled)| **settled == Settled::Recorded);
-    let disabled = note_health(tx, recorded.map(|(outcome, _)| outcome), clock).await?;
-    Ok((settled, disabled))
+        .map(|outcome| deliveries::Outcome {
+            lease: &outcome.lease,
+            attempt: &outcome.attempt,
+            verdict: &outcome.verdict,
+        })
+        .collect();
+    let counts = deliveries::settle(tx, &outcomes).await?;
+    let recorded: Vec<_> = group
+        .iter()
+        .zip(&counts)
+        .filter(|(_, counts)| **counts)
+        .map(|(outcome, _)| outcome)
+        .collect();
+    settle_messages(tx, &recorded, clock).await?;
+    let disabled = note_health(tx, recorded.into_iter(), clock).await?;
+    let settled = counts
+        .into_iter()
+        .map(|counts| if counts { Settled::Recorded } else { Settled::Ignored });
+    Ok((settled.collect(), disabled))
 }
 
-/// Settles the message that a delivery decides about.
-async fn settle_message(tx: &Tx<'_>, outcome: &Outcome, clock: &dyn Clock) -> Result<(), tidings_storage::Error> {
-    let Some(id) = outcome.lease.message else { return Ok(()) };
-    let settlement = match outcome.verdict {
-        Verdict::Retry(_) => return Ok(()),
-        Verdict::Delivered => Settlement::Delivered {
-            at: outcome.attempt.started_at,
-        },
-        Verdict::Failed => Settlement::Failed {
-            reason: outcome.attempt.result.to_string(),
-        },
-    };
-    let Some(message) = messages::settle(tx, id, &settlement).await? else {
-        return Ok(());
-    };
-    let origin = origin(outcome.event.as_deref(), clock);
-    match settlement {
-        Settlement::Delivered { .. } => outbox::enqueue(tx, &MessageDelivered(&message), &origin, clock).await?,
-        Settlement::Failed { .. } => outbox::enqueue(tx, &MessageFailed(&message), &origin, clock).await?,
-    };
-    Ok(())
+/// Settles the messages that these deliveries decide about.
+async fn settle_messages(tx: &Tx<'_>, recorded: &[&Outcome], clock: &dyn Clock) -> Result<(), tidings_storage::Error> {
+    let (mut settlements, mut causes) = (Vec::new(), HashMap::new());
+    for outcome in recorded {
+        let Some(id) = outcome.lease.message else { continue };
+        let settlement = match outcome.verdict {
+            Verdict::Retry(_) => continue,
+            Verdict::Delivered => Settlement::Delivered {
+                at: outcome.attempt.started_at,
+            },
+            Verdict::Failed => Settlement::Failed {
+                reason: outcome.attempt.result.to_string(),
+            },
+        };
+        settlements.push((id, settlement));
+        causes.insert(id, outcome.event.as_deref());
+    }
+    let mut records = Vec::with_capacity(settlements.len());
+    for message in messages::settle(tx, &settlements).await? {
+        let origin = origin(causes.get(&message.id).copied().flatten(), clock);
+        records.push(match message.status {
+            MessageStatus::Failed => outbox::record(&MessageFailed(&message), &origin, clock)?,
+            _ => outbox::record(&MessageDelivered(&message), &origin, clock)?,
+        });
+    }
+    outbox::enqueue_all(tx, records).await
 }
 
 fn origin(cause: Option<&EventRecord>, clock: &dyn Clock) -> Origin {

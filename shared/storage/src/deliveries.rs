@@ -13,16 +13,19 @@
 //! take; how many are claimed at a time.
 
 use std::collections::BTreeMap;
+mod settle;
+
 use std::time::Duration;
 
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockBehavior, LockType, OnConflict, Query, SelectStatement};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
 };
 use tidings_domain::{Attempt, AttemptResult, DeliveryId, EndpointId, EventId, MessageId};
 use uuid::Uuid;
 
+pub use self::settle::{Outcome, Verdict, settle};
 use crate::entities::delivery::{self, Column, Entity};
 use crate::entities::{delivery_attempt, webhook_endpoint};
 use crate::{Result, Tx, clock};
@@ -57,15 +60,6 @@ pub struct Leased {
     /// Attempts made so far.
     pub attempts: i32,
     pub token: Uuid,
-}
-
-/// What is to become of a delivery after an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    Delivered,
-    Failed,
-    /// Another attempt after this time.
-    Retry(Duration),
 }
 
 /// Adds deliveries; those that exist already are left alone. Answers which were added.
@@ -121,43 +115,18 @@ async fn insert_rows(tx: &Tx<'_>, new: &[NewDelivery]) -> Result<Vec<DeliveryId>
         .collect()
 }
 
-/// Leases deliveries that are due and that nobody works on, the longest due first: at most `limit`,
-/// none of the endpoints named.
-pub async fn claim(tx: &Tx<'_>, limit: u64, except: &[EndpointId], token: Uuid) -> Result<Vec<Leased>> {
-    lease(tx, limit, Column::EndpointId.in_subquery(enabled()), except, token).await
-}
-
-/// The same for one endpoint alone.
+/// Leases deliveries to one endpoint that are due and that nobody works on, the longest due first: at
+/// most `limit`. None if the endpoint is not sent anything.
 pub async fn claim_for(tx: &Tx<'_>, endpoint: &EndpointId, limit: u64, token: Uuid) -> Result<Vec<Leased>> {
-    let of_endpoint = Column::EndpointId
-        .eq(endpoint.as_str())
-        .and(Column::EndpointId.in_subquery(enabled()));
-    lease(tx, limit, of_endpoint, &[], token).await
-}
-
-/// The endpoints that are sent anything.
-fn enabled() -> SelectStatement {
-    webhook_endpoint::Entity::find()
-        .select_only()
-        .column(webhook_endpoint::Column::Id)
-        .filter(webhook_endpoint::Column::State.eq("enabled"))
-        .filter(webhook_endpoint::Column::DeletedAt.is_null())
-        .into_query()
-}
-
-async fn lease(tx: &Tx<'_>, limit: u64, whose: Expr, except: &[EndpointId], token: Uuid) -> Result<Vec<Leased>> {
     let backend = tx.backend();
-    let mut due = Entity::find()
+    let due = Entity::find()
         .select_only()
         .column(Column::Id)
-        .filter(Column::Status.eq(PENDING))
+        .filter(Column::EndpointId.eq(endpoint.as_str()))
+        .filter(Column::EndpointId.in_subquery(enabled()))
+        .filter(is_pending())
         .filter(clock::has_come(backend, Expr::col(Column::DueAt)))
-        .filter(unleased(tx))
-        .filter(whose);
-    if !except.is_empty() {
-        due = due.filter(Column::EndpointId.is_not_in(except.iter().map(EndpointId::as_str)));
-    }
-    let due = due
+        .filter(unleased(backend))
         .order_by_asc(Column::DueAt)
         .limit(limit)
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
@@ -171,6 +140,21 @@ async fn lease(tx: &Tx<'_>, limit: u64, whose: Expr, except: &[EndpointId], toke
     Ok(claimed.into_iter().map(|row| leased(row, token)).collect())
 }
 
+/// Not with the status as a parameter, for which no database would choose the index on what is pending.
+fn is_pending() -> Expr {
+    Expr::col((Entity, Column::Status)).eq(Expr::Constant(PENDING.into()))
+}
+
+/// The endpoints that are sent anything.
+fn enabled() -> SelectStatement {
+    webhook_endpoint::Entity::find()
+        .select_only()
+        .column(webhook_endpoint::Column::Id)
+        .filter(webhook_endpoint::Column::State.eq("enabled"))
+        .filter(webhook_endpoint::Column::DeletedAt.is_null())
+        .into_query()
+}
+
 fn leased(row: delivery::Model, token: Uuid) -> Leased {
     Leased {
         id: row.id.into(),
@@ -182,29 +166,47 @@ fn leased(row: delivery::Model, token: Uuid) -> Leased {
     }
 }
 
-fn unleased(tx: &Tx<'_>) -> Condition {
+fn unleased(backend: DbBackend) -> Condition {
     Condition::any()
         .add(Column::LeasedUntil.is_null())
-        .add(Expr::col(Column::LeasedUntil).lt(clock::now(tx.backend())))
+        .add(Expr::col(Column::LeasedUntil).lt(clock::now(backend)))
 }
 
-/// In how long the next delivery that nobody works on is due, zero if one is due already. Those of
-/// endpoints that are disabled or named do not count.
-pub async fn next_due(conn: &impl ConnectionTrait, except: &[EndpointId]) -> Result<Option<Duration>> {
-    let mut next = Entity::find()
+/// In how long the next delivery that nobody works on is due, zero if one is due already: for each
+/// endpoint that is owed any, but for those that are disabled or named.
+///
+/// Looks up each endpoint's first, so what is owed to one, however much, does not stand before another's.
+pub async fn next_due(conn: &impl ConnectionTrait, except: &[EndpointId]) -> Result<Vec<(EndpointId, Duration)>> {
+    let backend = conn.get_database_backend();
+    let due_at = Expr::col((Entity, Column::DueAt));
+    let first = Entity::find()
         .select_only()
-        .expr(clock::seconds_since(
-            conn.get_database_backend(),
-            Expr::col(Column::DueAt),
-        ))
-        .filter(Column::Status.eq(PENDING))
-        .filter(Column::LeasedUntil.is_null())
-        .filter(Column::EndpointId.in_subquery(enabled()));
+        .expr(clock::seconds_since(backend, due_at.clone()))
+        .filter(
+            Expr::col((Entity, Column::EndpointId))
+                .eq(Expr::col((webhook_endpoint::Entity, webhook_endpoint::Column::Id))),
+        )
+        .filter(is_pending())
+        .filter(unleased(backend))
+        .order_by_asc(due_at)
+        .limit(1)
+        .into_query();
+    let mut endpoints = enabled();
+    endpoints.expr(Expr::SubQuery(None, Box::new(first.into())));
     if !except.is_empty() {
-        next = next.filter(Column::EndpointId.is_not_in(except.iter().map(EndpointId::as_str)));
+        let named = except.iter().map(EndpointId::as_str);
+        endpoints.and_where(webhook_endpoint::Column::Id.is_not_in(named));
     }
-    let since: Option<f64> = next.order_by_asc(Column::DueAt).limit(1).into_tuple().one(conn).await?;
-    Ok(since.map(|since| Duration::try_from_secs_f64(-since).unwrap_or_default()))
+    let rows = conn.query_all(&endpoints).await?;
+    let mut next = Vec::with_capacity(rows.len());
+    for row in rows {
+        let since: Option<f64> = row.try_get_by_index(1)?;
+        if let Some(since) = since {
+            let endpoint: String = row.try_get_by_index(0)?;
+            next.push((endpoint.into(), Duration::try_from_secs_f64(-since).unwrap_or_default()));
+        }
+    }
+    Ok(next)
 }
 
 /// Gives leases back without an attempt having been made; the deliveries stay due.
@@ -227,67 +229,27 @@ pub async fn release(tx: &Tx<'_>, leases: &[Leased]) -> Result<()> {
     Ok(())
 }
 
-/// Records an attempt made under a lease and what is to become of the delivery. Answers `false`, and
-/// records nothing, if the lease is no longer the one it was made under.
-pub async fn settle(tx: &Tx<'_>, lease: &Leased, attempt: &Attempt, verdict: &Verdict) -> Result<bool> {
-    let backend = tx.backend();
-    let update = Entity::update_many()
-        .col_expr(Column::Attempts, Expr::value(lease.attempts + 1))
-        .col_expr(Column::LeaseToken, Expr::value(Option::<Uuid>::None))
-        .col_expr(
-            Column::LeasedUntil,
-            Expr::value(Option::<chrono::DateTime<chrono::Utc>>::None),
-        );
-    let update = match verdict {
-        Verdict::Delivered => update
-            .col_expr(Column::Status, "delivered".into())
-            .col_expr(Column::SettledAt, clock::now(backend)),
-        Verdict::Failed => update
-            .col_expr(Column::Status, "failed".into())
-            .col_expr(Column::SettledAt, clock::now(backend)),
-        Verdict::Retry(delay) => update.col_expr(Column::DueAt, clock::after(backend, *delay)),
-    };
-    let update = update
-        .filter(Column::Id.eq(lease.id.as_uuid()))
-        .filter(Column::Status.eq(PENDING))
-        .filter(Column::Attempts.eq(lease.attempts))
-        .filter(Column::LeaseToken.eq(lease.token));
-    if update.exec(tx.conn()).await?.rows_affected == 0 {
-        return Ok(false);
-    }
-    let (status, body, error) = match &attempt.result {
-        AttemptResult::Answered { status, body, .. } => {
-            (i16::try_from(*status).ok(), Some(body.replace('\0', "\u{fffd}")), None)
-        }
-        AttemptResult::Unanswered { error } => (None, None, Some(error.clone())),
-    };
-    let row = delivery_attempt::ActiveModel {
-        delivery_id: Set(lease.id.as_uuid()),
-        number: Set(attempt.number),
-        started_at: Set(attempt.started_at),
-        duration_ms: Set(i64::try_from(attempt.duration.as_millis()).unwrap_or(i64::MAX)),
-        status: Set(status),
-        body: Set(body),
-        error: Set(error),
-    };
-    delivery_attempt::Entity::insert(row)
-        .exec_without_returning(tx.conn())
-        .await?;
-    Ok(true)
-}
-
-/// Cancels what is owed to endpoints that were deleted; answers how much that was.
+/// Cancels what is owed to endpoints that were deleted; answers how much that was. Passes over what
+/// somebody else is writing to at this moment: the next call will find it.
 pub async fn cancel_orphans(tx: &Tx<'_>) -> Result<u64> {
     let deleted = webhook_endpoint::Entity::find()
         .select_only()
         .column(webhook_endpoint::Column::Id)
         .filter(webhook_endpoint::Column::DeletedAt.is_not_null())
         .into_query();
+    // Waiting for a row here while holding an endpoint's would be half of a deadlock: an outcome is
+    // written to its delivery first, and then to the endpoint.
+    let orphans = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(is_pending())
+        .filter(Column::EndpointId.in_subquery(deleted))
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .into_query();
     let update = Entity::update_many()
         .col_expr(Column::Status, CANCELED.into())
         .col_expr(Column::SettledAt, clock::now(tx.backend()))
-        .filter(Column::Status.eq(PENDING))
-        .filter(Column::EndpointId.in_subquery(deleted));
+        .filter(Column::Id.in_subquery(orphans));
     Ok(update.exec(tx.conn()).await?.rows_affected)
 }
 
@@ -299,7 +261,7 @@ pub async fn clear_leases(tx: &Tx<'_>) -> Result<u64> {
             Column::LeasedUntil,
             Expr::value(Option::<chrono::DateTime<chrono::Utc>>::None),
         )
-        .filter(Column::Status.eq(PENDING))
+        .filter(is_pending())
         .filter(Column::LeaseToken.is_not_null());
     Ok(update.exec(tx.conn()).await?.rows_affected)
 }
@@ -310,45 +272,33 @@ pub struct Backlog {
     pub pending: i64,
     /// For how long the one that is due the longest has been due, in seconds; 0 if none is due.
     pub lag_seconds: f64,
-    /// Until the next one that nobody works on is due, in seconds; negative if one is due already.
-    pub next_in_seconds: Option<f64>,
 }
 
 #[derive(FromQueryResult)]
 struct BacklogRow {
     pending: i64,
     oldest: Option<f64>,
-    next: Option<f64>,
 }
 
 /// Looks at what is pending for endpoints that are enabled.
 pub async fn backlog(conn: &impl ConnectionTrait) -> Result<Backlog> {
     let backend = conn.get_database_backend();
-    let age = || clock::seconds_since(backend, Expr::col((Entity, Column::DueAt)));
-    let free = Expr::col((Entity, Column::LeasedUntil)).is_null();
+    let first_due = Expr::col((Entity, Column::DueAt)).min();
     let row = Entity::find()
         .select_only()
-        .expr_as(Expr::col((Entity, Column::Id)).count(), "pending")
-        .expr_as(age().max(), "oldest")
-        .expr_as(
-            Expr::case(free, age()).finally(Expr::value(Option::<f64>::None)).max(),
-            "next",
-        )
+        // Of columns that the index on what is pending has, so that no row need be read.
+        .expr_as(Expr::col((Entity, Column::DueAt)).count(), "pending")
+        .expr_as(clock::seconds_since(backend, first_due), "oldest")
         .inner_join_endpoints()
-        .filter(Column::Status.eq(PENDING))
+        .filter(is_pending())
         .filter(webhook_endpoint::Column::State.eq("enabled"))
         .into_model::<BacklogRow>()
         .one(conn)
         .await?;
-    let row = row.unwrap_or(BacklogRow {
-        pending: 0,
-        oldest: None,
-        next: None,
-    });
+    let (pending, oldest) = row.map_or((0, None), |row| (row.pending, row.oldest));
     Ok(Backlog {
-        pending: row.pending,
-        lag_seconds: row.oldest.unwrap_or_default().max(0.0),
-        next_in_seconds: row.next.map(|since| -since),
+        pending,
+        lag_seconds: oldest.unwrap_or_default().max(0.0),
     })
 }
 

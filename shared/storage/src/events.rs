@@ -31,8 +31,8 @@ impl TryFrom<Model> for EventRecord {
     }
 }
 
-pub(crate) async fn insert(tx: &Tx<'_>, record: &EventRecord) -> Result<()> {
-    let row = ActiveModel {
+pub(crate) async fn insert(tx: &Tx<'_>, records: &[EventRecord]) -> Result<()> {
+    let rows = records.iter().map(|record| ActiveModel {
         id: Set(record.id.as_uuid()),
         event_type: Set(record.event_type.clone()),
         topic: Set(record.topic.clone()),
@@ -45,8 +45,10 @@ pub(crate) async fn insert(tx: &Tx<'_>, record: &EventRecord) -> Result<()> {
         traceparent: Set(record.origin.traceparent.to_string()),
         actor: Set(record.origin.actor.clone()),
         payload: Set(record.payload.to_vec()),
-    };
-    Entity::insert(row).exec_without_returning(tx.conn()).await?;
+    });
+    if !records.is_empty() {
+        Entity::insert_many(rows).exec_without_returning(tx.conn()).await?;
+    }
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! Messages.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tidings_domain::{Content, EventId, Message, MessageId, MessageStatus};
 use tidings_events::{Event, MessageQueued, Topic};
@@ -66,27 +67,43 @@ pub enum Settlement {
     Failed { reason: String },
 }
 
-/// Settles a message that is still queued; answers it as it is then, or `None` if it was settled before.
-pub async fn settle(tx: &Tx<'_>, id: MessageId, settlement: &Settlement) -> Result<Option<Message>> {
-    let update = Entity::update_many().col_expr(Column::Version, Expr::col(Column::Version).add(1));
-    let update = match settlement {
-        Settlement::Delivered { at } => update
-            .col_expr(Column::Status, MessageStatus::Delivered.as_str().into())
-            .col_expr(Column::DeliveredAt, Expr::value(*at)),
-        Settlement::Failed { reason } => update
-            .col_expr(Column::Status, MessageStatus::Failed.as_str().into())
-            .col_expr(Column::FailureReason, reason.as_str().into()),
-    };
-    let update = update
-        .filter(Column::Id.eq(id.as_uuid()))
+/// Settles those messages that are still queued, in two statements at most; answers them as they are
+/// then. One that was settled before stays as it is and is missing from the answer.
+pub async fn settle(tx: &Tx<'_>, settlements: &[(MessageId, Settlement)]) -> Result<Vec<Message>> {
+    let (mut delivered, mut failed) = (Vec::new(), Vec::new());
+    for (id, settlement) in settlements {
+        match settlement {
+            Settlement::Delivered { at } => delivered.push((*id, Expr::value(*at))),
+            Settlement::Failed { reason } => failed.push((*id, Expr::value(reason.as_str()))),
+        }
+    }
+    let mut settled = settle_as(tx, MessageStatus::Delivered, Column::DeliveredAt, delivered).await?;
+    settled.extend(settle_as(tx, MessageStatus::Failed, Column::FailureReason, failed).await?);
+    Ok(settled)
+}
+
+/// Gives queued messages a status, and each its own value in `column`.
+async fn settle_as(
+    tx: &Tx<'_>,
+    status: MessageStatus,
+    column: Column,
+    values: Vec<(MessageId, Expr)>,
+) -> Result<Vec<Message>> {
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<_> = values.iter().map(|(id, _)| id.as_uuid()).collect();
+    let value = values.into_iter().fold(CaseStatement::new(), |case, (id, value)| {
+        case.case(Expr::col(Column::Id).eq(id.as_uuid()), value)
+    });
+    let update = Entity::update_many()
+        .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+        .col_expr(Column::Status, status.as_str().into())
+        .col_expr(column, value.into())
+        .filter(Column::Id.is_in(ids))
         .filter(Column::Status.eq(MessageStatus::Queued.as_str()));
-    update
-        .exec_with_returning(tx.conn())
-        .await?
-        .into_iter()
-        .next()
-        .map(Message::try_from)
-        .transpose()
+    let rows = update.exec_with_returning(tx.conn()).await?;
+    rows.into_iter().map(Message::try_from).collect()
 }
 
 /// Looks through the messages that have been queued for longer than `age`, in the order of their ids,
@@ -101,7 +118,8 @@ pub async fn forgotten(
     let mut queued = Entity::find()
         .select_only()
         .column(Column::Id)
-        .filter(Column::Status.eq(MessageStatus::Queued.as_str()))
+        // Not as a parameter, for which no database would choose the index on what is queued.
+        .filter(Expr::col(Column::Status).eq(Expr::Constant(MessageStatus::Queued.as_str().into())))
         .filter(Expr::col(Column::CreatedAt).lt(clock::before(conn.get_database_backend(), age)));
     if let Some(after) = after {
         queued = queued.filter(Column::Id.gt(after.as_uuid()));
@@ -116,25 +134,26 @@ pub async fn forgotten(
         return Ok((None, Vec::new()));
     };
 
-    let same_event = |column: Expr| column.eq(Expr::col((event::Entity, event::Column::Id)));
-    let planned = Query::select()
-        .expr(Expr::val(1))
-        .from(delivery::Entity)
-        .and_where(same_event(Expr::col((delivery::Entity, delivery::Column::EventId))))
-        .take();
-    let unpublished = Query::select()
-        .expr(Expr::val(1))
-        .from(outbox::Entity)
-        .and_where(same_event(Expr::col((outbox::Entity, outbox::Column::EventId))))
-        .take();
-    let forgotten = event::Entity::find()
+    let events = event::Entity::find()
         .select_only()
         .column(event::Column::Id)
         .filter(event::Column::Topic.eq(Topic::Messages.name()))
         .filter(event::Column::Key.is_in(queued.iter().map(Uuid::to_string)))
         .filter(event::Column::EventType.eq(MessageQueued::TYPE))
-        .filter(Expr::not_exists(planned))
-        .filter(Expr::not_exists(unpublished));
-    let ids = forgotten.into_tuple::<Uuid>().all(conn).await?;
-    Ok((Some(last.into()), ids.into_iter().map(EventId::from).collect()))
+        .order_by_asc(event::Column::Id);
+    let events: Vec<Uuid> = events.into_tuple().all(conn).await?;
+    // First those that wait, then those that are planned, which is the way an event takes. Once for all
+    // of them: there may be more in the outbox than should be looked through for each.
+    let waiting = outbox::Entity::find()
+        .select_only()
+        .column(outbox::Column::EventId)
+        .filter(outbox::Column::EventId.is_in(events.iter().copied()));
+    let mut known: HashSet<Uuid> = waiting.into_tuple::<Uuid>().all(conn).await?.into_iter().collect();
+    let planned = delivery::Entity::find()
+        .select_only()
+        .column(delivery::Column::EventId)
+        .filter(delivery::Column::EventId.is_in(events.iter().copied()));
+    known.extend(planned.into_tuple::<Uuid>().all(conn).await?);
+    let forgotten = events.into_iter().filter(|id| !known.contains(id));
+    Ok((Some(last.into()), forgotten.map(EventId::from).collect()))
 }

@@ -32,10 +32,22 @@ const SHARDS: u8 = 16;
 
 /// Emits an event as part of the transaction. Call it after the aggregate's row was written or locked.
 pub async fn enqueue<E: Event>(tx: &Tx<'_>, event: &E, origin: &Origin, clock: &dyn Clock) -> Result<EventId> {
-    let record = EventRecord::new(event, origin, clock).map_err(|error| Error::Corrupt(error.to_string()))?;
-    events::insert(tx, &record).await?;
-    insert(tx, [(record.id, shard(&record.key))]).await?;
-    Ok(record.id)
+    let record = record(event, origin, clock)?;
+    let id = record.id;
+    enqueue_all(tx, vec![record]).await?;
+    Ok(id)
+}
+
+/// Writes an event down, to be emitted together with others.
+pub fn record<E: Event>(event: &E, origin: &Origin, clock: &dyn Clock) -> Result<EventRecord> {
+    EventRecord::new(event, origin, clock).map_err(|error| Error::Corrupt(error.to_string()))
+}
+
+/// Emits events like [`enqueue`], in two statements for all of them. Those of one aggregate must be in
+/// the order of their versions.
+pub async fn enqueue_all(tx: &Tx<'_>, records: Vec<EventRecord>) -> Result<()> {
+    events::insert(tx, &records).await?;
+    insert(tx, records.iter().map(|record| (record.id, shard(&record.key)))).await
 }
 
 /// Publishes events again, under the ids they have: for those that no consumer took care of.

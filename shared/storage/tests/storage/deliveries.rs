@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tidings_domain::{
-    Attempt, AttemptResult, Clock, DeliveryId, EndpointId, EndpointState, EventId, EventTypes, WebhookEndpoint,
+    Attempt, AttemptResult, Clock, DeliveryId, EndpointId, EndpointState, EventId, EventTypes, MessageId,
+    MessageStatus, WebhookEndpoint,
 };
 use tidings_storage::deliveries::{self as rows, Leased, NewDelivery, Verdict};
 use tidings_storage::{Db, Error, endpoints, messages};
@@ -45,11 +46,19 @@ async fn plan(db: &Db, new: Vec<NewDelivery>) -> Vec<DeliveryId> {
         .unwrap()
 }
 
+/// Claims what is due to every endpoint, `limit` for each.
 async fn claim(db: &Db, limit: u64, except: Vec<EndpointId>) -> Vec<Leased> {
-    let token = Uuid::new_v4();
-    db.write::<_, Error, _>(move |tx| Box::pin(async move { rows::claim(tx, limit, &except, token).await }))
-        .await
-        .unwrap()
+    let next = rows::next_due(db.read(), &except).await.unwrap();
+    let due = next.into_iter().filter(|(_, after)| after.is_zero());
+    let mut claimed = Vec::new();
+    for (endpoint, _) in due {
+        let token = Uuid::new_v4();
+        let write = db.write::<_, Error, _>(move |tx| {
+            Box::pin(async move { rows::claim_for(tx, &endpoint, limit, token).await })
+        });
+        claimed.extend(write.await.unwrap());
+    }
+    claimed
 }
 
 async fn settle(db: &Db, lease: &Leased, verdict: Verdict) -> bool {
@@ -64,9 +73,17 @@ async fn settle(db: &Db, lease: &Leased, verdict: Verdict) -> bool {
             retry_after: None,
         },
     };
-    db.write::<_, Error, _>(move |tx| Box::pin(async move { rows::settle(tx, &lease, &attempt, &verdict).await }))
-        .await
-        .unwrap()
+    let settled = db.write::<_, Error, _>(move |tx| {
+        Box::pin(async move {
+            let outcome = rows::Outcome {
+                lease: &lease,
+                attempt: &attempt,
+                verdict: &verdict,
+            };
+            rows::settle(tx, &[outcome]).await
+        })
+    });
+    settled.await.unwrap() == [true]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,8 +170,12 @@ async fn a_claim_leaves_out_what_is_not_due_disabled_or_excluded() {
             panic!("{}: one is due", test.name)
         };
         assert_eq!(lease.endpoint, two);
-        let backlog = rows::backlog(db.read()).await.unwrap();
-        assert!(backlog.next_in_seconds.unwrap() > 3500.0, "{}: {backlog:?}", test.name);
+        let next = rows::next_due(db.read(), &[]).await.unwrap();
+        assert!(
+            matches!(&next[..], [(endpoint, after)] if *endpoint == one && after.as_secs() > 3500),
+            "{}: {next:?}",
+            test.name
+        );
 
         let id = two.clone();
         db.write(move |tx| Box::pin(async move { endpoints::delete(tx, &id, CLOCK.now()).await }))
@@ -231,27 +252,99 @@ async fn leases_can_be_given_back_and_cleared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_settled_once() {
+async fn outcomes_that_are_settled_together_count_each_for_itself() {
     for test in databases().await {
-        let (message, _) = queue_message(&test.db, 1).await;
-        let id = message.id;
-        let settle = async |settlement: messages::Settlement| {
+        let db = &test.db;
+        let to = endpoint(db).await;
+        plan(db, (0..5).map(|_| owed(&to, None)).collect()).await;
+        let leases = claim(db, 5, vec![]).await;
+        let late = Leased {
+            token: Uuid::new_v4(),
+            ..leases[3].clone()
+        };
+        let retry = Verdict::Retry(Duration::from_secs(3600));
+        let verdicts = [
+            Verdict::Delivered,
+            Verdict::Failed,
+            retry,
+            Verdict::Delivered,
+            Verdict::Delivered,
+        ];
+        let settled = db.write::<_, Error, _>(move |tx| {
+            Box::pin(async move {
+                let attempt = Attempt {
+                    number: 1,
+                    started_at: CLOCK.now(),
+                    duration: Duration::ZERO,
+                    result: AttemptResult::Unanswered { error: "reset".into() },
+                };
+                let under = [&leases[0], &leases[1], &leases[2], &late, &leases[4], &leases[4]];
+                let outcomes: Vec<_> = under
+                    .into_iter()
+                    .zip(verdicts.iter().chain(&verdicts[..1]))
+                    .map(|(lease, verdict)| rows::Outcome {
+                        lease,
+                        attempt: &attempt,
+                        verdict,
+                    })
+                    .collect();
+                rows::settle(tx, &outcomes).await
+            })
+        });
+        let settled = settled.await.unwrap();
+        assert_eq!(settled, [true, true, true, false, true, false], "{}", test.name);
+        let counts = rows::counts(db.read()).await.unwrap();
+        let expected = [("delivered", 2), ("failed", 1), ("pending", 2)].map(|(status, n)| (status.to_owned(), n));
+        assert_eq!(counts, expected, "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_settled_once_each_with_its_own_end() {
+    for test in databases().await {
+        let ((one, _), (two, _), (three, _)) = (
+            queue_message(&test.db, 1).await,
+            queue_message(&test.db, 2).await,
+            queue_message(&test.db, 3).await,
+        );
+        let settle = async |settlements: Vec<(MessageId, messages::Settlement)>| {
             test.db
-                .write(move |tx| Box::pin(async move { messages::settle(tx, id, &settlement).await }))
+                .write(move |tx| Box::pin(async move { messages::settle(tx, &settlements).await }))
                 .await
                 .unwrap()
         };
-        let at = CLOCK.now();
-        let delivered = settle(messages::Settlement::Delivered { at }).await.unwrap();
+        let delivered = |at| messages::Settlement::Delivered { at };
+        let failed = || messages::Settlement::Failed {
+            reason: "refused".into(),
+        };
+        let first = CLOCK.now();
+        let second = first + chrono::TimeDelta::milliseconds(5);
+        let settled = settle(vec![
+            (one.id, delivered(first)),
+            (three.id, failed()),
+            (two.id, delivered(second)),
+        ])
+        .await;
+        let ends: std::collections::BTreeMap<_, _> = settled
+            .iter()
+            .map(|message| (message.id, (message.status, message.delivered_at, message.version)))
+            .collect();
         assert_eq!(
-            (delivered.delivered_at, delivered.version),
-            (Some(at), 2),
+            ends[&one.id],
+            (MessageStatus::Delivered, Some(first), 2),
             "{}",
             test.name
         );
         assert_eq!(
-            settle(messages::Settlement::Failed { reason: "late".into() }).await,
-            None,
+            ends[&two.id],
+            (MessageStatus::Delivered, Some(second), 2),
+            "{}",
+            test.name
+        );
+        assert_eq!(ends[&three.id], (MessageStatus::Failed, None, 2), "{}", test.name);
+        assert_eq!(
+            settle(vec![(one.id, failed()), (three.id, delivered(first))]).await,
+            [],
             "{}",
             test.name
         );
