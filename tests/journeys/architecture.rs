@@ -27,6 +27,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "tidings-load",
+        &["tidings-delivery", "tidings-domain", "tidings-testkit"],
+    ),
+    (
         "tidings",
         &[
             "tidings-audit",
