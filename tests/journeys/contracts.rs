@@ -5,14 +5,17 @@ use tidings_testkit::{Behavior, TestStack, WebhookReceiver};
 
 use crate::stacks;
 
+/// A field's name, and whether a value is of its type.
+type Field = (&'static str, fn(&Value) -> bool);
+
 /// What both documents say of each answer: its fields and their types.
-fn has(answer: &Value, fields: &[(&str, fn(&Value) -> bool)]) {
+fn has(answer: &Value, fields: &[Field]) {
     for (name, fits) in fields {
         assert!(answer.get(name).is_some_and(fits), "{name} of {answer}");
     }
 }
 
-const CONTACT: &[(&str, fn(&Value) -> bool)] = &[
+const CONTACT: &[Field] = &[
     ("id", Value::is_string),
     ("name", Value::is_string),
     ("phone", Value::is_string),
