@@ -35,8 +35,9 @@ pub trait Outbox: Send + Sync + 'static {
         published: &[OutboxEntry],
     ) -> impl Future<Output = Result<u64, Self::Error>> + Send;
 
-    /// Gives the leases back, so that another relay need not wait until they run out.
-    fn release(&self, leases: &[ShardLease]) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// Gives back all that this relay has in the database, so that another need not wait until it runs
+    /// out. That may be more than it knows of: an answer to [`lease`](Self::lease) may not have reached it.
+    fn release(&self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Completes when something was written to the outbox since the last call completed, here or in
     /// another process. May complete without cause, and may miss a write: callers look for themselves from time to time.

@@ -298,7 +298,7 @@ impl<O: Outbox> Relay<'_, O> {
                     );
                 }
             }
-            if let Err(error) = self.outbox.release(&self.leases.held().leases).await {
+            if let Err(error) = self.outbox.release().await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "leases not given back, they will run out"

@@ -221,10 +221,14 @@ impl Outbox for View {
         })
     }
 
-    async fn release(&self, leases: &[ShardLease]) -> Result<(), Away> {
+    async fn release(&self) -> Result<(), Away> {
         self.outbox.answer(|state| {
-            for lease in leases {
-                state.leases.insert(lease.shard, (None, lease.epoch));
+            for (holder, _) in state
+                .leases
+                .values_mut()
+                .filter(|(holder, _)| *holder == Some(self.relay))
+            {
+                *holder = None;
             }
         })
     }

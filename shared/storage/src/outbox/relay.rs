@@ -87,14 +87,13 @@ impl Outbox for RelayOutbox {
         self.db.write(move |tx| Box::pin(remove(tx, relay, leases, ids))).await
     }
 
-    async fn release(&self, leases: &[ShardLease]) -> Result<()> {
+    async fn release(&self) -> Result<()> {
         let relay = self.relay;
-        let shards: Vec<_> = leases.iter().map(|lease| lease.shard).collect();
         self.db
             .write(move |tx| {
                 Box::pin(async move {
                     relay::Entity::delete_by_id(relay).exec(tx.conn()).await?;
-                    give_back(tx, relay, shards).await
+                    give_back(tx, relay, (0..i16::from(SHARDS)).collect()).await
                 })
             })
             .await
