@@ -43,11 +43,11 @@ impl MigrationTrait for Migration {
             .foreign_key(ForeignKey::create().from("messages", "contact_id").to("contacts", "id"))
             .take();
         manager.create_table(messages).await?;
-        // Few at any time, and what the sweeper looks through.
+        // What the sweeper looks through, in this order.
         let queued = Index::create()
             .name("messages_queued")
             .table("messages")
-            .col("created_at")
+            .col("id")
             .and_where(Expr::col("status").eq("queued"))
             .take();
         manager.create_index(queued).await?;

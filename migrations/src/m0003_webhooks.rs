@@ -52,9 +52,11 @@ impl MigrationTrait for Migration {
             .unique()
             .take();
         manager.create_index(once).await?;
+        // By endpoint: what one that is slow or disabled is owed need not be read to find another's.
         let due = Index::create()
             .name("deliveries_due")
             .table("deliveries")
+            .col("endpoint_id")
             .col("due_at")
             .and_where(Expr::col("status").eq("pending"))
             .take();

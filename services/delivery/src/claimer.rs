@@ -4,9 +4,9 @@
 //! that was settled since then says, and looks by itself every [`BACKSTOP`]: for leases that ran out, and
 //! for what another process added without having a slot for it.
 //!
-//! An endpoint that has more due than it has slots for waits by itself: it is left out of the common
-//! claim, and when it has slots again as much is claimed for it as these are. That way nothing is leased
-//! that cannot be sent, and nobody stands in line behind a slow endpoint.
+//! What is due is claimed endpoint by endpoint, for each as much as it has slots for. One that has more
+//! due waits by itself until it has slots again. That way nothing is leased that cannot be sent, and nobody
+//! stands in line behind an endpoint that is slow or disabled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +20,13 @@ use uuid::Uuid;
 
 use crate::directory::Endpoints;
 use crate::sender::{Job, Sender};
-use crate::slots::Slot;
 
 /// How often it is looked for work although none is known of.
 const BACKSTOP: Duration = Duration::from_secs(5);
-/// How many deliveries are claimed at a time for all endpoints together.
-const CLAIM: u64 = 128;
+/// How many deliveries are claimed at a time for one endpoint.
+const CLAIM: usize = 128;
+/// For how many endpoints deliveries are claimed in one transaction.
+const ENDPOINTS: usize = 16;
 /// Times of the database and timers are rounded; waking up just before something is due is in vain.
 const ROUNDING: Duration = Duration::from_millis(2);
 /// How soon to look again when there is no hurry, so that several causes are one look.
@@ -49,6 +50,8 @@ struct Claimed {
     jobs: Vec<Job>,
     /// Leased without need.
     surplus: Vec<Leased>,
+    /// The endpoints that may have more due than was claimed for them.
+    waiting: Vec<EndpointId>,
 }
 
 impl Claimer {
@@ -82,92 +85,92 @@ impl Claimer {
 
     /// Claims all that is due, and answers after which time to look again.
     async fn pass(&self, sample: bool) -> Result<Option<Duration>, tidings_storage::Error> {
-        let mut claimed = 0;
-        loop {
-            let found = self.claim_common().await?;
-            claimed += found;
-            if found < CLAIM || self.stop.is_cancelled() {
-                break;
-            }
-        }
         if sample {
             report(deliveries::backlog(self.sender.db.read()).await?);
         }
-        let next = deliveries::next_due(self.sender.db.read(), &self.sender.slots.exhausted()).await?;
-        Ok(next.map(|next| match next {
-            // Somebody else is at it, or it was not due yet when it was claimed.
-            Duration::ZERO if claimed == 0 => PAUSE,
-            next => next + ROUNDING,
-        }))
-    }
-
-    async fn claim_common(&self) -> Result<u64, tidings_storage::Error> {
-        let sender = self.sender.clone();
-        let leased_at = Instant::now();
-        let claimed = self.sender.db.write(move |tx| {
-            Box::pin(async move {
-                let exhausted = sender.slots.exhausted();
-                let leased = deliveries::claim(tx, CLAIM, &exhausted, Uuid::new_v4()).await?;
-                let found = leased.len() as u64;
-                let claimed = equip(tx, &sender, leased, leased_at, |endpoint| sender.slots.take(endpoint)).await?;
-                // In the same transaction, so that nobody ever sees those leases.
-                deliveries::release(tx, &claimed.surplus).await?;
-                Ok::<_, tidings_storage::Error>((found, claimed))
-            })
-        });
-        let (found, claimed) = claimed.await?;
-        claimed.jobs.into_iter().for_each(|job| self.sender.send(job));
-        for lease in claimed.surplus {
-            self.sender.slots.note_waiting(&lease.endpoint);
+        while !self.stop.is_cancelled() {
+            let next = deliveries::next_due(self.sender.db.read(), &self.sender.slots.exhausted()).await?;
+            let due = next.iter().filter(|(_, after)| after.is_zero());
+            let due: Vec<_> = due.map(|(endpoint, _)| endpoint.clone()).collect();
+            if due.is_empty() {
+                let soonest = next.into_iter().map(|(_, after)| after).min();
+                return Ok(soonest.map(|soonest| soonest + ROUNDING));
+            }
+            let mut claimed = 0;
+            for endpoints in due.chunks(ENDPOINTS) {
+                claimed += self.claim(endpoints.to_vec()).await?.jobs;
+            }
+            if claimed == 0 {
+                // Somebody else is at it, or it was not due yet when it was claimed.
+                return Ok(Some(PAUSE));
+            }
         }
-        Ok(found)
+        Ok(None)
     }
 
     async fn claim_for_who_waited(&self) {
         while self.stop.run_until_cancelled(self.sender.slots.freed()).await.is_some() {
             for endpoint in self.sender.slots.ready() {
-                if let Err(error) = self.claim_for(&endpoint).await {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        %endpoint,
-                        "nothing can be claimed for now"
-                    );
-                    sleep(PAUSE).await;
-                    self.sender.slots.note_waiting(&endpoint);
+                match self.claim(vec![endpoint.clone()]).await {
+                    // It counts in the common look again, which may have left out something of it meanwhile.
+                    Ok(count) if count.waiting == 0 => self.sender.agenda.note(SOON),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            %endpoint,
+                            "nothing can be claimed for now"
+                        );
+                        sleep(PAUSE).await;
+                        self.sender.slots.note_waiting(&endpoint);
+                    }
                 }
             }
         }
     }
 
-    async fn claim_for(&self, endpoint: &EndpointId) -> Result<(), tidings_storage::Error> {
-        let most = usize::try_from(CLAIM).unwrap_or(usize::MAX);
-        let mut slots = self.sender.slots.take_many(endpoint, most);
-        let wanted = slots.len();
-        if wanted == 0 {
-            self.sender.slots.note_waiting(endpoint);
-            return Ok(());
-        }
-        let (sender, of_endpoint, leased_at) = (self.sender.clone(), endpoint.clone(), Instant::now());
+    /// Claims and starts as much for these endpoints as they have slots for.
+    async fn claim(&self, endpoints: Vec<EndpointId>) -> Result<Count, tidings_storage::Error> {
+        let (sender, leased_at) = (self.sender.clone(), Instant::now());
         let claimed = self.sender.db.write(move |tx| {
             Box::pin(async move {
-                let leased = deliveries::claim_for(tx, &of_endpoint, wanted as u64, Uuid::new_v4()).await?;
-                let claimed = equip(tx, &sender, leased, leased_at, |_| slots.pop()).await?;
+                let (mut leased, mut waiting) = (Vec::new(), Vec::new());
+                for endpoint in endpoints {
+                    let most = sender.slots.free(&endpoint).min(CLAIM);
+                    let found = match most {
+                        0 => Vec::new(),
+                        most => deliveries::claim_for(tx, &endpoint, most as u64, Uuid::new_v4()).await?,
+                    };
+                    if found.len() == most {
+                        waiting.push(endpoint);
+                    }
+                    leased.extend(found);
+                }
+                let claimed = equip(tx, &sender, leased, leased_at, waiting).await?;
+                // In the same transaction, so that nobody ever sees those leases.
                 deliveries::release(tx, &claimed.surplus).await?;
                 Ok::<_, tidings_storage::Error>(claimed)
             })
         });
         let claimed = claimed.await?;
-        let found = claimed.jobs.len();
+        let count = Count {
+            jobs: claimed.jobs.len(),
+            waiting: claimed.waiting.len() + claimed.surplus.len(),
+        };
         claimed.jobs.into_iter().for_each(|job| self.sender.send(job));
-        if found == wanted {
-            // There may be more.
-            self.sender.slots.note_waiting(endpoint);
-        } else {
-            // It counts in the common claim again, which may have left out something of it meanwhile.
-            self.sender.agenda.note(SOON);
+        let surplus = claimed.surplus.into_iter().map(|lease| lease.endpoint);
+        for endpoint in claimed.waiting.into_iter().chain(surplus) {
+            self.sender.slots.note_waiting(&endpoint);
         }
-        Ok(())
+        Ok(count)
     }
+}
+
+/// How much a claim has come to.
+struct Count {
+    jobs: usize,
+    /// How often an endpoint had more due than slots.
+    waiting: usize,
 }
 
 /// Gets together what is needed to send what was leased.
@@ -176,11 +179,15 @@ async fn equip(
     sender: &Sender,
     leased: Vec<Leased>,
     leased_at: Instant,
-    mut slot: impl FnMut(&EndpointId) -> Option<Slot>,
+    waiting: Vec<EndpointId>,
 ) -> Result<Claimed, tidings_storage::Error> {
-    let (mut jobs, mut surplus) = (Vec::with_capacity(leased.len()), Vec::new());
+    let mut claimed = Claimed {
+        jobs: Vec::with_capacity(leased.len()),
+        surplus: Vec::new(),
+        waiting,
+    };
     if leased.is_empty() {
-        return Ok(Claimed { jobs, surplus });
+        return Ok(claimed);
     }
     let endpoints: Endpoints = sender.directory.current(tx.conn()).await?;
     let ids: Vec<_> = leased.iter().map(|lease| lease.event).collect();
@@ -188,18 +195,18 @@ async fn equip(
     let records: std::collections::HashMap<_, _> = records.drain().map(|(id, event)| (id, Arc::new(event))).collect();
     for lease in leased {
         let endpoint = endpoints.iter().find(|endpoint| endpoint.id == lease.endpoint);
-        match endpoint.and_then(|endpoint| Some((endpoint.clone(), slot(&lease.endpoint)?))) {
-            Some((endpoint, slot)) => jobs.push(Job {
+        match endpoint.and_then(|endpoint| Some((endpoint.clone(), sender.slots.take(&lease.endpoint)?))) {
+            Some((endpoint, slot)) => claimed.jobs.push(Job {
                 event: records.get(&lease.event).cloned(),
                 lease,
                 leased_at,
                 endpoint,
                 slot,
             }),
-            None => surplus.push(lease),
+            None => claimed.surplus.push(lease),
         }
     }
-    Ok(Claimed { jobs, surplus })
+    Ok(claimed)
 }
 
 fn report(backlog: Backlog) {

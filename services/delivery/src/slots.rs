@@ -117,8 +117,16 @@ impl Slots {
         })
     }
 
+    /// How many could be taken now.
+    pub(crate) fn free(&self, endpoint: &EndpointId) -> usize {
+        let budget = self.budget(endpoint);
+        let room = budget.own.available_permits() + self.shared.available_permits();
+        budget.all.available_permits().min(room)
+    }
+
     /// Up to `most` slots.
-    pub(crate) fn take_many(&self, endpoint: &EndpointId, most: usize) -> Vec<Slot> {
+    #[cfg(test)]
+    fn take_many(&self, endpoint: &EndpointId, most: usize) -> Vec<Slot> {
         std::iter::from_fn(|| self.take(endpoint)).take(most).collect()
     }
 
