@@ -157,14 +157,12 @@ async fn a_message_shows_when_it_was_delivered() {
         let body = json!({"from": "+12", "to": {"name": "Ada", "phone": "+41791234567"}, "content": "hello"});
         let queued = gateway.post("/messages", &body).await.json();
         let id: tidings_domain::MessageId = queued["id"].as_str().unwrap().parse().unwrap();
-        let settlement = Settlement::Delivered {
-            at: "2026-01-02T03:04:05.678901Z".parse().unwrap(),
-        };
+        let at = "2026-01-02T03:04:05.678901Z".parse().unwrap();
         let settled: tidings_storage::Result<_> = gateway
             .db()
-            .write(move |tx| Box::pin(async move { settle(tx, id, &settlement).await }))
+            .write(move |tx| Box::pin(async move { settle(tx, &[(id, Settlement::Delivered { at })]).await }))
             .await;
-        assert!(settled.unwrap().is_some());
+        assert_eq!(settled.unwrap().len(), 1);
         let delivered = gateway.get(&format!("/messages/{id}")).await.json();
         assert_eq!(delivered["status"], "delivered");
         assert_eq!(delivered["deliveredAt"], "2026-01-02T03:04:05.678Z");
