@@ -6,12 +6,15 @@
 //!
 //! While this consumer is behind, what it has not come to yet would look the same, so then nothing is
 //! published again.
+//!
+//! What has had its time is cleared away on the same rounds: what was owed to endpoints that are deleted,
+//! and events that are kept no longer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_domain::{EventId, MessageId};
-use tidings_storage::{Db, deliveries, messages, outbox};
+use tidings_storage::{Db, deliveries, events, messages, outbox};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +68,9 @@ pub(crate) async fn run(sender: Arc<Sender>, stop: CancellationToken) {
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut from = None;
     while stop.run_until_cancelled(timer.tick()).await.is_some() {
+        if let Err(error) = clear_away(&sender, &stop).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "clearing away failed");
+        }
         match pass(&sender, from).await {
             Ok(next) => from = next,
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "sweeping failed"),
@@ -72,9 +78,23 @@ pub(crate) async fn run(sender: Arc<Sender>, stop: CancellationToken) {
     }
 }
 
-async fn pass(sender: &Sender, from: Option<MessageId>) -> Result<Option<MessageId>, tidings_storage::Error> {
+async fn clear_away(sender: &Sender, stop: &CancellationToken) -> Result<(), tidings_storage::Error> {
     let canceled = sender.db.write(|tx| Box::pin(deliveries::cancel_orphans(tx))).await?;
     metrics::counter!("tidings_deliveries_total", "result" => "canceled").increment(canceled);
+    let (now, some) = (sender.clock.now(), sender.db.rows_per_write() as u64);
+    while !stop.is_cancelled() {
+        let expired = sender
+            .db
+            .write::<_, tidings_storage::Error, _>(move |tx| Box::pin(events::expire(tx, now, some)))
+            .await?;
+        if expired < some {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn pass(sender: &Sender, from: Option<MessageId>) -> Result<Option<MessageId>, tidings_storage::Error> {
     if sender.was_behind_within(EVERY) {
         return Ok(from);
     }

@@ -1,13 +1,22 @@
 //! The events themselves, written once and kept for retries, replays and readers.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+};
 use tidings_domain::EventId;
 use tidings_events::{EventRecord, Origin};
+use uuid::Uuid;
 
 use crate::entities::event::{ActiveModel, Column, Entity, Model};
+use crate::entities::outbox;
 use crate::{Error, Result, Tx};
+
+/// How long events are kept, which is as long as their topics keep them.
+pub const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl TryFrom<Model> for EventRecord {
     type Error = Error;
@@ -64,4 +73,26 @@ pub async fn find_all(conn: &impl ConnectionTrait, ids: &[EventId]) -> Result<Ha
     rows.into_iter()
         .map(|row| Ok((row.id.into(), EventRecord::try_from(row)?)))
         .collect()
+}
+
+/// Drops events that are kept no longer, the oldest first and `limit` at most; answers how many. One
+/// that waits to be published stays, however old it is.
+pub async fn expire(tx: &Tx<'_>, now: DateTime<Utc>, limit: u64) -> Result<u64> {
+    // Ids begin with the milliseconds of their time, so the oldest come first in the key's own index.
+    let millis = u64::try_from((now - KEPT).timestamp_millis()).unwrap_or_default();
+    let first_kept = Uuid::from_u128(u128::from(millis) << 80);
+    let waiting = outbox::Entity::find()
+        .select_only()
+        .column(outbox::Column::EventId)
+        .into_query();
+    let old = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Id.lt(first_kept))
+        .filter(Column::Id.not_in_subquery(waiting))
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .into_query();
+    let deleted = Entity::delete_many().filter(Column::Id.in_subquery(old));
+    Ok(deleted.exec(tx.conn()).await?.rows_affected)
 }

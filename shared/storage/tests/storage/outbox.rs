@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use tidings_domain::Clock;
 use tidings_events::{Outbox, OutboxEntry};
 use tidings_storage::outbox::{self as queue, RelayOutbox};
-use tidings_storage::{Error, contacts as rows};
+use tidings_storage::{Error, contacts as rows, events};
 use tidings_testkit::databases;
 
 use crate::{CLOCK, add, contact};
@@ -60,6 +61,32 @@ async fn an_event_that_is_published_again_keeps_its_id() {
             .unwrap();
         let ids: Vec<_> = drain(&relay).await.into_iter().map(|entry| entry.record.id).collect();
         assert_eq!(ids, [id, id], "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_dropped_when_their_time_is_over_but_not_before_they_are_published() {
+    for test in databases().await {
+        for number in 0..3 {
+            add(&test.db, contact(number)).await.unwrap();
+        }
+        let relay = RelayOutbox::new(test.db.clone());
+        let leases = relay.lease().await.unwrap();
+        let entries = relay.pending(&leases, 10).await.unwrap();
+        relay.remove(&leases, &entries[1..]).await.unwrap();
+        let expire = async |days: i64| {
+            let now = CLOCK.now() + chrono::TimeDelta::days(days);
+            let write = test
+                .db
+                .write::<_, Error, _>(move |tx| Box::pin(events::expire(tx, now, 10)));
+            write.await.unwrap()
+        };
+        assert_eq!(expire(29).await, 0, "{}", test.name);
+        assert_eq!(expire(31).await, 2, "{}", test.name);
+        let ids: Vec<_> = entries.iter().map(|entry| entry.record.id).collect();
+        let kept = events::find_all(test.db.read(), &ids).await.unwrap();
+        assert_eq!(kept.into_keys().collect::<Vec<_>>(), [ids[0]], "{}", test.name);
+        assert_eq!(drain(&relay).await.len(), 1, "{}", test.name);
     }
 }
 
