@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
+use url::Url;
 
 use super::Profile;
 
@@ -31,8 +32,18 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
 
 pub(super) fn database_url(text: &str) -> Result<SecretString, String> {
     let text = text.trim();
-    match text.split_once(':') {
-        Some(("postgres" | "postgresql" | "sqlite", _)) => Ok(text.into()),
+    match text.split_once("://") {
+        // Whoever connects would show the whole URL when complaining about it, with its password.
+        Some(("postgres" | "postgresql", _)) => match Url::parse(text) {
+            Ok(_) => Ok(text.into()),
+            Err(error) => Err(format!(
+                "the URL cannot be read: {error} (in a password, write characters such as `@`, `/` and `%` percent-encoded)"
+            )),
+        },
+        Some(("sqlite", path)) if path.is_empty() || path.contains('?') => {
+            Err("sqlite:// must be followed by the path of a file and nothing else".to_owned())
+        }
+        Some(("sqlite", _)) => Ok(text.into()),
         _ => Err("the URL must begin with postgres://, postgresql:// or sqlite://".to_owned()),
     }
 }

@@ -81,13 +81,13 @@ pub const TABLE: &[Setting] = &[
         "KAFKA_SECURITY_PROTOCOL",
         Unset("plaintext"),
         "sasl_ssl",
-        "`plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`. All but the first need a binary built with the feature `kafka-tls`.",
+        "`plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`. Those with `ssl` need a binary built with `--features kafka-tls`.",
     ),
     setting(
         "KAFKA_SASL_MECHANISM",
         Unset("none"),
         "SCRAM-SHA-512",
-        "How to log in to the Kafka cluster.",
+        "How to log in to the Kafka cluster. `PLAIN` always works, `SCRAM-…` needs a binary built with `--features kafka-tls`.",
     ),
     setting(
         "KAFKA_SASL_USERNAME",
@@ -182,11 +182,16 @@ pub(super) fn find(name: &str) -> Option<&'static Setting> {
 /// The name that was probably meant.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_uppercase();
+    let name = own_part(&name);
     TABLE
         .iter()
-        .map(|setting| (strsim::jaro_winkler(&name, setting.name), setting.name))
-        // Below this two names share little more than their prefix.
+        .map(|setting| (strsim::jaro_winkler(name, own_part(setting.name)), setting.name))
         .filter(|(likeness, _)| *likeness > 0.85)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, name)| name)
+}
+
+/// A name without the prefix, which says nothing about what was meant and is easily forgotten.
+fn own_part(name: &str) -> &str {
+    name.strip_prefix("TIDINGS_").unwrap_or(name)
 }

@@ -165,10 +165,12 @@ fn nothing_shows_a_secret() {
     assert!(!shown.contains("hidden"), "{shown}");
     for bad in [
         ("DATABASE_URL", "mysql://u:hidden@host/db"),
+        ("DATABASE_URL", "postgres://u:hidden@host:port/db"),
+        ("DATABASE_URL", "postgres://u:hid/den@host/db"),
         ("TIDINGS_API_KEY", " hidden"),
     ] {
         let refusal = refusal(&[bad], "");
-        assert!(!refusal.contains("hidden"), "{refusal}");
+        assert!(!refusal.contains("hidden") && !refusal.contains("den@"), "{refusal}");
     }
 }
 
@@ -180,7 +182,18 @@ fn a_bad_value_is_refused_by_name_with_its_source_and_an_example() {
             "TIDINGS_LISTEN",
             &["3000", "localhost:3000", "127.0.0.1", "127.0.0.1:99999", "a\nb"],
         ),
-        ("DATABASE_URL", &["mysql://host/db", "/var/db.sqlite"]),
+        (
+            "DATABASE_URL",
+            &[
+                "mysql://host/db",
+                "/var/db.sqlite",
+                "postgres:host/db",
+                "postgres://host:port/db",
+                "sqlite:file.db",
+                "sqlite://",
+                "sqlite://file.db?mode=ro",
+            ],
+        ),
         (
             "KAFKA_BROKERS",
             &["kafka", "kafka:", ":9092", "kafka:0", "one:1,,two:2", "a b:1"],
@@ -217,6 +230,7 @@ fn an_unknown_name_is_refused_with_the_one_that_was_probably_meant() {
         ("TIDINGS_DATADIR", "TIDINGS_DATA_DIR"),
         ("TIDINGS_RETRY_SHEDULE", "TIDINGS_RETRY_SCHEDULE"),
         ("TIDINGS_OPSLISTEN", "TIDINGS_OPS_LISTEN"),
+        ("TIDINGS_DATABASE_URL", "DATABASE_URL"),
     ] {
         let text = refusal(&[(wrong, "x")], "");
         assert_eq!(
@@ -224,13 +238,23 @@ fn an_unknown_name_is_refused_with_the_one_that_was_probably_meant() {
             format!("{wrong} (environment) is not a setting; did you mean {right}?")
         );
     }
-    for (wrong, right) in [("WEBHOOK_ULR", "WEBHOOK_URL"), ("database_url", "DATABASE_URL")] {
+    for (wrong, right) in [
+        ("WEBHOOK_ULR", "WEBHOOK_URL"),
+        ("database_url", "DATABASE_URL"),
+        ("listen", "TIDINGS_LISTEN"),
+    ] {
         let text = refusal(&[], &format!("{wrong} = \"x\""));
         assert_eq!(
             text,
             format!("{wrong} (tidings.toml) is not a setting; did you mean {right}?")
         );
     }
+    // A prefix in common is no likeness.
+    let text = refusal(&[("TIDINGS_COLOR", "x")], "");
+    assert_eq!(
+        text,
+        "TIDINGS_COLOR (environment) is not a setting; docs/settings.md lists all of them"
+    );
     let text = refusal(&[], "[something]\nelse = 1");
     assert_eq!(
         text,
