@@ -13,6 +13,10 @@ fn refused(output: &Output, with: &[&str]) {
         .filter(|line| line.starts_with("tidings: "))
         .collect();
     assert_eq!(complaint.len(), 1, "{output:?}");
+    // No cause is told twice.
+    for part in complaint[0].split(": ").filter(|part| part.contains(' ')) {
+        assert_eq!(complaint[0].matches(part).count(), 1, "{:?}", complaint[0]);
+    }
     assert_eq!(
         output.stderr.trim_end().lines().next_back(),
         complaint.first().copied(),
@@ -40,6 +44,10 @@ async fn a_start_that_cannot_be_is_refused_in_one_line() {
     stack.set("TIDINGS_DATA_DIR", Some(&elsewhere));
     stack.set("TIDINGS_LISTEN", Some(&api));
     refused(&stack.run(&["up"]).await, &["in use", &api, "TIDINGS_LISTEN"]);
+    assert!(
+        !std::path::Path::new(&elsewhere).join("tidings.db").exists(),
+        "nothing is made by a start that cannot be"
+    );
     stack.set("TIDINGS_LISTEN", Some("127.0.0.1:0"));
     stack.set("TIDINGS_BROKER_LISTEN", Some(&broker));
     refused(&stack.run(&["up"]).await, &["in use", &broker, "TIDINGS_BROKER_LISTEN"]);
@@ -51,6 +59,23 @@ async fn a_start_that_cannot_be_is_refused_in_one_line() {
     stack.set("TIDINGS_ATTEMPT_TIMEOUT", Some("soon"));
     refused(&stack.run(&["up"]).await, &["TIDINGS_ATTEMPT_TIMEOUT"]);
     stack.set("TIDINGS_ATTEMPT_TIMEOUT", None);
+
+    stack.set("DATABASE_URL", Some("postgres://tidings:hidden@127.0.0.1:port/tidings"));
+    let output = stack.run(&["up"]).await;
+    refused(&output, &["DATABASE_URL", "port"]);
+    assert!(!output.stderr.contains("hidden"), "{output:?}");
+    let no_database = stack.folder().join("no database");
+    std::fs::write(&no_database, "just text".repeat(1000)).unwrap();
+    let url = format!("sqlite://{}", no_database.display());
+    stack.set("DATABASE_URL", Some(&url));
+    refused(&stack.run(&["up"]).await, &["no database", "make sure"]);
+    stack.set("DATABASE_URL", None);
+
+    if !cfg!(feature = "kafka-tls") {
+        stack.set("KAFKA_SECURITY_PROTOCOL", Some("sasl_ssl"));
+        refused(&stack.run(&["up"]).await, &["kafka-tls", "KAFKA_SECURITY_PROTOCOL"]);
+        stack.set("KAFKA_SECURITY_PROTOCOL", None);
+    }
 
     let file = stack.folder().join("a file");
     std::fs::write(&file, "not a folder").unwrap();

@@ -85,7 +85,7 @@ pub(crate) async fn observe(
         }
     }
     let elapsed = start.elapsed();
-    span.in_scope(|| log(&method, status, elapsed.as_secs_f64() * 1000.0));
+    span.in_scope(|| log(&method, status, elapsed.as_micros() as f64 / 1000.0));
     metrics::counter!(
         "tidings_http_requests_total",
         "method" => method_label(&method),

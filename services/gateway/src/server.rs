@@ -51,7 +51,6 @@ pub struct Parts {
 pub struct Gateway {
     listener: TcpListener,
     addr: SocketAddr,
-    parts: Parts,
 }
 
 /// Why the port could not be had; one line that says what to do.
@@ -65,14 +64,14 @@ pub enum BindError {
 
 impl Gateway {
     /// Takes the port. Clients can connect from now on; they are answered once the gateway runs.
-    pub fn bind(listen: SocketAddr, parts: Parts) -> Result<Self, BindError> {
+    pub fn bind(listen: SocketAddr) -> Result<Self, BindError> {
         let unusable = |source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse { listen },
             _ => BindError::Unusable { listen, source },
         };
         let listener = TcpListener::bind(listen).map_err(unusable)?;
         let addr = listener.local_addr().map_err(unusable)?;
-        Ok(Self { listener, addr, parts })
+        Ok(Self { listener, addr })
     }
 
     /// The address it got, with the actual port where 0 was asked for.
@@ -81,8 +80,8 @@ impl Gateway {
     }
 
     /// Serves until `cancel`, then lets requests that are under way finish.
-    pub async fn run(self, cancel: CancellationToken) -> io::Result<()> {
-        let Self { listener, parts, .. } = self;
+    pub async fn run(self, parts: Parts, cancel: CancellationToken) -> io::Result<()> {
+        let listener = self.listener;
         let application = Application::new(parts.db, parts.clock);
         let api_key = web::Data::new(ApiKey::new(&parts.api_key));
         let (health, metrics, build) = (parts.health, parts.metrics, parts.build);

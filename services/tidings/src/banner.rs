@@ -18,6 +18,25 @@ pub(crate) fn complain(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// What is wrong and what to do about it, causes included. Some errors have their cause in their own text
+/// already; it is not told twice.
+pub(crate) fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        let cause: Vec<_> = cause.split_whitespace().collect();
+        let cause = cause.join(" ");
+        if !line.contains(&cause) {
+            line = if line.is_empty() {
+                cause
+            } else {
+                format!("{line}: {cause}")
+            };
+        }
+    }
+    line
+}
+
 /// Where everything is.
 pub(crate) struct Places<'a> {
     pub(crate) settings: &'a Settings,
@@ -78,4 +97,19 @@ pub(crate) fn welcome(places: &Places<'_>, took: Duration) {
         "              -H 'Authorization: Bearer {shown_key}' http://{api}/messages -d '{body}'"
     ));
     say(&format!("ready in {:.2} s · Ctrl-C stops", took.as_secs_f64()));
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_that_names_each_cause_once() {
+        let error = anyhow!("no such file").context("cannot open x: no such file; create it");
+        assert_eq!(in_one_line(&error), "cannot open x: no such file; create it");
+        let error = anyhow!("first\n  second").context("cannot start");
+        assert_eq!(in_one_line(&error), "cannot start: first second");
+    }
 }

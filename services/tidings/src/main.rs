@@ -73,8 +73,7 @@ fn main() -> ExitCode {
     match run(arguments.command.unwrap_or(Command::Up)) {
         Ok(code) => code,
         Err(error) => {
-            // One line, causes included: what is wrong and what to do about it.
-            banner::complain(&format!("tidings: {error:#}"));
+            banner::complain(&format!("tidings: {}", banner::in_one_line(&error)));
             ExitCode::FAILURE
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::web::{Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use serde_json::json;
 use tidings_domain::{Clock, SystemClock};
 use tidings_events::data::timestamp;
@@ -26,8 +26,8 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn bind(listen: SocketAddr, secret: Secret) -> Result<Self> {
-        let listener = TcpListener::bind(listen).with_context(|| {
-            format!("cannot listen on {listen} for webhooks: stop what listens there, or set TIDINGS_RECEIVER_LISTEN")
+        let listener = TcpListener::bind(listen).map_err(|error| {
+            anyhow!("cannot listen on {listen} for webhooks: {error}; stop what listens there, or set TIDINGS_RECEIVER_LISTEN")
         })?;
         let addr = listener.local_addr()?;
         Ok(Self { listener, addr, secret })

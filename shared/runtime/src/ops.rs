@@ -25,7 +25,9 @@ pub fn serve(
     let listener = TcpListener::bind(listen).map_err(|error| {
         io::Error::new(
             error.kind(),
-            format!("cannot listen on {listen} for health and metrics: {error}"),
+            format!(
+                "cannot listen on {listen} for health and metrics: {error}; set TIDINGS_OPS_LISTEN to another address"
+            ),
         )
     })?;
     let address = listener.local_addr()?;

@@ -93,7 +93,8 @@ impl TestGateway {
 
     fn serve(database: Arc<TestDatabase>, db: Db) -> Self {
         let health = Health::new();
-        let gateway = Gateway::bind(loopback(), parts(db.clone(), health.clone())).unwrap();
+        let gateway = Gateway::bind(loopback()).unwrap();
+        let parts = parts(db.clone(), health.clone());
         let cancel = CancellationToken::new();
         Self {
             addr: gateway.addr(),
@@ -102,7 +103,7 @@ impl TestGateway {
             db,
             health,
             client: client(),
-            serving: tokio::spawn(gateway.run(cancel.clone())),
+            serving: tokio::spawn(gateway.run(parts, cancel.clone())),
             cancel,
         }
     }

@@ -73,10 +73,10 @@ async fn metrics_can_be_kept_elsewhere() {
     let database = TestDatabase::sqlite().await;
     let mut parts = parts(database.db.clone(), Health::new());
     parts.metrics = None;
-    let gateway = Gateway::bind(loopback(), parts).unwrap();
+    let gateway = Gateway::bind(loopback()).unwrap();
     let address = gateway.addr();
     let cancel = CancellationToken::new();
-    let serving = tokio::spawn(gateway.run(cancel.clone()));
+    let serving = tokio::spawn(gateway.run(parts, cancel.clone()));
     let answer = send(client().get(format!("http://{address}/metrics"))).await;
     assert_eq!(answer.status, 404);
     cancel.cancel();
@@ -85,19 +85,16 @@ async fn metrics_can_be_kept_elsewhere() {
 
 #[tokio::test]
 async fn a_taken_port_is_told_in_one_line() {
-    let database = TestDatabase::sqlite().await;
     let other = TcpListener::bind(loopback()).unwrap();
     let taken = other.local_addr().unwrap();
-    let error = Gateway::bind(taken, parts(database.db.clone(), Health::new())).unwrap_err();
+    let error = Gateway::bind(taken).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("{taken} is already in use: stop what listens there or set TIDINGS_LISTEN")
     );
     // Reserved for documentation, so no machine has it.
     let foreign = "192.0.2.1:3000".parse().unwrap();
-    let error = Gateway::bind(foreign, parts(database.db.clone(), Health::new()))
-        .unwrap_err()
-        .to_string();
+    let error = Gateway::bind(foreign).unwrap_err().to_string();
     assert!(
         error.contains("cannot listen on 192.0.2.1:3000") && error.contains("TIDINGS_LISTEN"),
         "{error}"

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_domain::{Clock, SystemClock, new_id};
 use tidings_events::{RawRecord, TOPICS};
 use tidings_messaging::{Connection, ConsumerConfig, HandleError, Handler, consumer};
 use tidings_runtime::settings::Settings;
+use tidings_runtime::shutdown::on_signals;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -36,15 +37,20 @@ pub(crate) async fn run() -> Result<()> {
     )?;
     let key = secrecy::ExposeSecret::expose_secret(&settings.api_key).to_owned();
 
-    let cancel = CancellationToken::new();
+    let cancel = on_signals()?;
     let (ready, is_ready) = oneshot::channel();
-    let running = tokio::spawn(stack::up_until(settings, cancel.clone(), move |addresses| {
-        let _ = ready.send((addresses.api, addresses.broker.clone()));
+    let running = tokio::spawn(stack::up_until(settings, cancel.clone(), move |places| {
+        let _ = ready.send((places.api, places.broker.0.clone()));
     }));
     let played = match is_ready.await {
-        Ok((api, broker)) => tokio::time::timeout(PATIENCE, play(&format!("http://{api}"), &key, broker, &cancel))
-            .await
-            .unwrap_or_else(|_| bail!("the message did not arrive within {PATIENCE:?}")),
+        Ok((api, broker)) => {
+            let api = format!("http://{api}");
+            let play = tokio::time::timeout(PATIENCE, play(&api, &key, broker, &cancel));
+            match cancel.run_until_cancelled(play).await {
+                Some(played) => played.unwrap_or_else(|_| bail!("the message did not arrive within {PATIENCE:?}")),
+                None => Err(anyhow!("interrupted before the message arrived")),
+            }
+        }
         // Why it did not start is what the stack itself returns.
         Err(_) => Ok(()),
     };
@@ -103,7 +109,7 @@ async fn play(api: &str, key: &str, broker: String, cancel: &CancellationToken) 
     };
     step(&format!(
         "{status}: message {id} is {}, in the database with its event",
-        message["status"]
+        text_of(&message, "status")
     ));
 
     loop {
@@ -126,9 +132,14 @@ async fn play(api: &str, key: &str, broker: String, cancel: &CancellationToken) 
         .await?;
     step(&format!(
         "GET /messages/{id}: {}, acknowledged in the attempt of {}",
-        message["status"], message["deliveredAt"]
+        text_of(&message, "status"),
+        text_of(&message, "deliveredAt")
     ));
     watching.cancel();
     watch.await??;
     Ok(())
+}
+
+fn text_of<'a>(message: &'a Value, field: &str) -> &'a str {
+    message[field].as_str().unwrap_or("(none)")
 }

@@ -1,24 +1,19 @@
 use anyhow::Result;
 use tidings_runtime::data_dir::DataDir;
 use tidings_runtime::settings::Settings;
-use tidings_storage::{Db, Location};
+use tidings_storage::Location;
 
 use crate::banner::say;
 use crate::stack::database;
 
 /// Brings the database up to date, creating it if it is a file.
 pub(crate) async fn run(settings: &Settings) -> Result<()> {
-    let location = database::location(settings)?;
+    let location = database::location(settings);
     let _folder = match &location {
         Location::Sqlite(_) => Some(DataDir::lock(&settings.data_dir)?),
         Location::Postgres(_) => None,
     };
-    let mut applied = 0;
-    let db = Db::open::<tidings_migrations::Error, _>(&location, async |connection| {
-        applied = tidings_migrations::migrate(connection).await?;
-        Ok(())
-    })
-    .await?;
+    let (db, applied) = database::migrate(&location).await?;
     db.close().await;
     match applied {
         0 => say("the database is up to date"),

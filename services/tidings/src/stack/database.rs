@@ -1,6 +1,6 @@
 //! Which database the settings mean, and how it is opened.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use secrecy::ExposeSecret;
 use tidings_runtime::settings::Settings;
 use tidings_storage::{Db, Location};
@@ -14,14 +14,13 @@ pub(crate) enum Schema {
     Check,
 }
 
-pub(crate) fn location(settings: &Settings) -> Result<Location> {
+pub(crate) fn location(settings: &Settings) -> Location {
     let Some(url) = &settings.database_url else {
-        return Ok(Location::Sqlite(settings.data_dir.join("tidings.db")));
+        return Location::Sqlite(settings.data_dir.join("tidings.db"));
     };
-    match url.expose_secret().split_once("://") {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(Location::Sqlite(path.into())),
-        Some(("sqlite", _)) => bail!("DATABASE_URL names no file: write it as sqlite:///var/lib/tidings/tidings.db"),
-        _ => Ok(Location::Postgres(url.clone())),
+    match url.expose_secret().strip_prefix("sqlite://") {
+        Some(path) => Location::Sqlite(path.into()),
+        None => Location::Postgres(url.clone()),
     }
 }
 
@@ -42,18 +41,46 @@ pub(crate) fn describe(location: &Location) -> String {
 }
 
 pub(crate) async fn open(location: &Location, schema: Schema) -> Result<Db> {
-    let opened = Db::open::<tidings_migrations::Error, _>(location, async |connection| match schema {
-        Schema::Migrate => tidings_migrations::migrate(connection).await.map(drop),
-        Schema::Check => tidings_migrations::check(connection).await,
+    match schema {
+        Schema::Migrate => Ok(migrate(location).await?.0),
+        Schema::Check => Db::open(location, async |connection| tidings_migrations::check(connection).await)
+            .await
+            .map_err(|error| cannot_open(location, error)),
+    }
+}
+
+/// Opens a database and brings it up to date; answers also how many migrations that took.
+pub(crate) async fn migrate(location: &Location) -> Result<(Db, usize)> {
+    let mut applied = 0;
+    let opened = Db::open(location, async |connection| {
+        applied = tidings_migrations::migrate(connection).await?;
+        Ok(())
     });
-    opened
-        .await
-        .with_context(|| format!("cannot open the database ({})", describe(location)))
+    let db = opened.await.map_err(|error| cannot_open(location, error))?;
+    Ok((db, applied))
+}
+
+fn cannot_open(location: &Location, error: tidings_migrations::Error) -> anyhow::Error {
+    let name = describe(location);
+    match (&error, location) {
+        // These say themselves what to do.
+        (tidings_migrations::Error::Newer { .. } | tidings_migrations::Error::Older { .. }, _) => {
+            anyhow::Error::new(error).context(format!("cannot use the database ({name})"))
+        }
+        (_, Location::Sqlite(_)) => anyhow!(
+            "cannot open the database ({name}): {error}; make sure that it is one of Tidings, that its folder exists and \
+             that this user may write there"
+        ),
+        (_, Location::Postgres(_)) => anyhow!(
+            "cannot open the database ({name}): {error}; make sure that it runs and that DATABASE_URL has its address, \
+             database, user and password"
+        ),
+    }
 }
 
 /// Opens a database that other processes may be using, without creating or changing it.
 pub(crate) async fn open_existing(settings: &Settings) -> Result<Db> {
-    let location = location(settings)?;
+    let location = location(settings);
     if let Location::Sqlite(path) = &location
         && !path.exists()
     {

@@ -8,13 +8,13 @@ pub(crate) mod database;
 mod health;
 mod services;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use secrecy::ExposeSecret;
 use tidings_domain::{Clock, SystemClock, WebhookUrl};
+use tidings_gateway::Gateway;
 use tidings_messaging::Connection;
 use tidings_runtime::data_dir::DataDir;
 use tidings_runtime::health::Health;
@@ -68,26 +68,24 @@ struct Parts {
     topics: CancellationToken,
 }
 
-/// Where a running stack can be reached.
-pub(crate) struct Addresses {
-    pub(crate) api: SocketAddr,
-    pub(crate) broker: String,
-}
-
 /// Runs everything until Ctrl-C.
 pub(crate) async fn up(settings: Settings) -> Result<()> {
-    up_until(settings, on_signals()?, |_| {}).await
+    let started = Instant::now();
+    up_until(settings, on_signals()?, |places| {
+        banner::welcome(places, started.elapsed());
+    })
+    .await
 }
 
 /// Runs everything until cancelled; `ready` is told where it is.
 pub(crate) async fn up_until(
     settings: Settings,
     cancel: CancellationToken,
-    ready: impl FnOnce(&Addresses),
+    ready: impl FnOnce(&Places<'_>),
 ) -> Result<()> {
-    let started = Instant::now();
+    refuse_missing_tls(&settings)?;
     http_client::install_crypto_provider();
-    let location = database::location(&settings)?;
+    let location = database::location(&settings);
     let embedded_database = matches!(location, Location::Sqlite(_));
     let _folder = match embedded_database || settings.kafka_brokers.is_none() {
         true => Some(DataDir::lock(&settings.data_dir)?),
@@ -105,6 +103,9 @@ pub(crate) async fn up_until(
         }
     };
     let built_in_receiver = receiver.is_some();
+    // Before anything is written: a port that is taken is the usual reason not to start.
+    let gateway = Gateway::bind(settings.listen)?;
+    let api = gateway.addr();
     let broker = match &settings.kafka_brokers {
         Some(_) => None,
         None => Some(broker::start(&settings).await?),
@@ -128,24 +129,18 @@ pub(crate) async fn up_until(
     if let Some(receiver) = receiver {
         supervisor.spawn_support("receiver", receiver.run(supervisor.support_token()));
     }
-    let api = services::spawn(&parts, Role::ALL, &mut supervisor).await?;
-    let api = api.context("the gateway has no address")?;
+    services::spawn(&parts, Role::ALL, Some(gateway), &mut supervisor).await?;
     if embedded_broker {
         // A moment only. An external broker may be away, which keeps nobody from sending messages.
         supervisor.token().run_until_cancelled(parts.topics.cancelled()).await;
     }
-    ready(&Addresses {
-        api,
-        broker: brokers.clone(),
-    });
-    let places = Places {
+    ready(&Places {
         settings: &parts.settings,
         database: database::describe(&location),
         api,
         broker: (brokers, embedded_broker),
         webhooks: (webhook_url.to_string(), built_in_receiver),
-    };
-    banner::welcome(&places, started.elapsed());
+    });
     let db = parts.db.clone();
     drop(parts);
     let ended = supervisor.run().await;
@@ -155,8 +150,9 @@ pub(crate) async fn up_until(
 
 /// Runs one service on a database and a broker that others run.
 pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
+    refuse_missing_tls(&settings)?;
     http_client::install_crypto_provider();
-    let location = database::location(&settings)?;
+    let location = database::location(&settings);
     let Location::Postgres(_) = location else {
         bail!(
             "tidings {0} needs a database that processes can share: set DATABASE_URL to a PostgreSQL, or run `tidings up`, \
@@ -174,6 +170,11 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
         Some(url) => url.clone(),
         None => DEFAULT_WEBHOOK_URL.parse()?,
     };
+    let gateway = match role {
+        Role::Gateway => Some(Gateway::bind(settings.listen)?),
+        Role::Delivery | Role::Audit => None,
+    };
+    let api = gateway.as_ref().map(Gateway::addr);
     let mut supervisor = Supervisor::new(on_signals()?);
     let db = database::open(&location, Schema::Check).await?;
     let parts = parts(settings, db, brokers, webhook_url);
@@ -184,10 +185,9 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
         parts.metrics.clone(),
         BUILD,
         supervisor.support_token(),
-    )
-    .context("set TIDINGS_OPS_LISTEN to another address")?;
+    )?;
     supervisor.spawn_support("ops listener", serving);
-    let api = services::spawn(&parts, &[role], &mut supervisor).await?;
+    services::spawn(&parts, &[role], gateway, &mut supervisor).await?;
     if let Some(api) = api {
         say(&format!("API on http://{api}"));
     }
@@ -200,6 +200,23 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
     let ended = supervisor.run().await;
     db.close().await;
     Ok(ended?)
+}
+
+/// What the Kafka client would say about it helps nobody.
+fn refuse_missing_tls(settings: &Settings) -> Result<()> {
+    let wanted = settings.exposed_kafka_properties().any(|property| {
+        matches!(
+            property,
+            ("security.protocol", "ssl" | "sasl_ssl") | ("sasl.mechanism", "SCRAM-SHA-256" | "SCRAM-SHA-512")
+        )
+    });
+    if wanted && !cfg!(feature = "kafka-tls") {
+        bail!(
+            "this binary was built without TLS for Kafka: build it with `--features kafka-tls`, or choose another \
+             KAFKA_SECURITY_PROTOCOL and KAFKA_SASL_MECHANISM"
+        );
+    }
+    Ok(())
 }
 
 fn parts(settings: Settings, db: Db, brokers: String, webhook_url: WebhookUrl) -> Parts {

@@ -1,9 +1,8 @@
 //! The services of a process, each as a task under supervision.
 
-use std::net::SocketAddr;
-
 use anyhow::{Context, Result};
 use tidings_events::TOPICS;
+use tidings_gateway::Gateway;
 use tidings_messaging::{TopicsError, relay, topics};
 use tidings_runtime::http_client::OutwardClient;
 use tidings_runtime::shutdown::Supervisor;
@@ -12,14 +11,21 @@ use tidings_storage::outbox::{self, RelayOutbox};
 use super::{Parts, Role, health};
 use crate::BUILD;
 
-/// Starts these services; answers where the gateway listens, if it is one of them.
-pub(super) async fn spawn(parts: &Parts, roles: &[Role], supervisor: &mut Supervisor) -> Result<Option<SocketAddr>> {
+/// Starts these services, the gateway on the port that it has got.
+pub(super) async fn spawn(
+    parts: &Parts,
+    roles: &[Role],
+    mut gateway: Option<Gateway>,
+    supervisor: &mut Supervisor,
+) -> Result<()> {
     health::register(parts)?;
     spawn_topics(parts, supervisor);
-    let mut api = None;
     for role in roles {
         match role {
-            Role::Gateway => api = Some(spawn_gateway(parts, supervisor)?),
+            Role::Gateway => {
+                let gateway = gateway.take().context("the gateway has no port")?;
+                spawn_gateway(gateway, parts, supervisor);
+            }
             Role::Delivery => spawn_delivery(parts, supervisor).await?,
             Role::Audit => {
                 health::register_audit(parts);
@@ -30,7 +36,7 @@ pub(super) async fn spawn(parts: &Parts, roles: &[Role], supervisor: &mut Superv
     if roles.iter().any(|role| matches!(role, Role::Gateway | Role::Delivery)) {
         spawn_relay(parts, supervisor);
     }
-    Ok(api)
+    Ok(())
 }
 
 /// Creates the topics as soon as the broker answers. What needs them waits for that; the gateway does not.
@@ -47,21 +53,16 @@ fn spawn_topics(parts: &Parts, supervisor: &mut Supervisor) {
     });
 }
 
-fn spawn_gateway(parts: &Parts, supervisor: &mut Supervisor) -> Result<SocketAddr> {
-    let gateway = tidings_gateway::Gateway::bind(
-        parts.settings.listen,
-        tidings_gateway::Parts {
-            db: parts.db.clone(),
-            clock: parts.clock.clone(),
-            api_key: parts.settings.api_key.clone(),
-            health: parts.health.clone(),
-            metrics: parts.in_development().then(|| parts.metrics.clone()),
-            build: BUILD,
-        },
-    )?;
-    let addr = gateway.addr();
-    supervisor.spawn("gateway", gateway.run(supervisor.token()));
-    Ok(addr)
+fn spawn_gateway(gateway: Gateway, parts: &Parts, supervisor: &mut Supervisor) {
+    let parts = tidings_gateway::Parts {
+        db: parts.db.clone(),
+        clock: parts.clock.clone(),
+        api_key: parts.settings.api_key.clone(),
+        health: parts.health.clone(),
+        metrics: parts.in_development().then(|| parts.metrics.clone()),
+        build: BUILD,
+    };
+    supervisor.spawn("gateway", gateway.run(parts, supervisor.token()));
 }
 
 async fn spawn_delivery(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
