@@ -1,10 +1,10 @@
-//! Clients that others made, reading what a stack has published.
+//! Programs that others made, in front of what a stack shows: Kafka clients and a browser.
 
 use serde_json::Value;
 use tidings_testkit::{Behavior, TestStack, WebhookReceiver, backends};
 use tokio::process::Command;
 
-use crate::stacks;
+use crate::{TIDINGS, stacks};
 
 async fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).kill_on_drop(true).output().await;
@@ -108,4 +108,54 @@ async fn kafka_python_reads_every_topic() {
         }
         stack.finish().await;
     }
+}
+
+/// Under the names that distributions and its makers give it.
+fn browser() -> &'static str {
+    const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = |name: &&&str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    NAMES.iter().find(there).expect("a browser: chromium or google-chrome")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_shows_every_operation() {
+    if !backends::wanted("foreign") {
+        return;
+    }
+    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
+    let stack = TestStack::start(TIDINGS, &receiver.url(), &[]).await;
+    let document = stack
+        .client()
+        .get(stack.url("/docs/openapi.yaml"))
+        .send()
+        .await
+        .unwrap();
+    let document = document.text().await.unwrap();
+    let operations: Vec<_> = document
+        .lines()
+        // By its place in the document, that of an operation.
+        .filter_map(|line| line.strip_prefix("      summary: "))
+        .collect();
+    assert_eq!(operations.len(), 9, "{operations:?}");
+    let profile = format!("--user-data-dir={}", stack.folder().join("browser").display());
+    for path in ["/docs/", "/redoc"] {
+        let url = stack.url(path);
+        let page = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            // Of a clock that stands still while anything is loading.
+            "--virtual-time-budget=10000",
+            &profile,
+            "--dump-dom",
+            &url,
+        ];
+        let page = output(browser(), &page).await;
+        for operation in &operations {
+            assert!(page.contains(operation), "{path} does not show `{operation}`:\n{page}");
+        }
+    }
+    stack.finish().await;
 }
