@@ -42,6 +42,11 @@ async fn a_start_that_cannot_be_is_refused_in_one_line() {
     refused(&stack.run(&["up"]).await, &["in use", &data, "TIDINGS_DATA_DIR"]);
 
     stack.set("TIDINGS_DATA_DIR", Some(&elsewhere));
+    // Another folder, and the same database.
+    stack.set("DATABASE_URL", Some(&format!("sqlite://{data}/tidings.db")));
+    refused(&stack.run(&["up"]).await, &["in use", &data]);
+    stack.set("DATABASE_URL", None);
+
     stack.set("TIDINGS_LISTEN", Some(&api));
     refused(&stack.run(&["up"]).await, &["in use", &api, "TIDINGS_LISTEN"]);
     assert!(

@@ -1,7 +1,5 @@
 use anyhow::Result;
-use tidings_runtime::data_dir::DataDir;
 use tidings_runtime::settings::Settings;
-use tidings_storage::Location;
 
 use crate::banner::say;
 use crate::stack::database;
@@ -9,10 +7,7 @@ use crate::stack::database;
 /// Brings the database up to date, creating it if it is a file.
 pub(crate) async fn run(settings: &Settings) -> Result<()> {
     let location = database::location(settings);
-    let _folder = match &location {
-        Location::Sqlite(_) => Some(DataDir::lock(&settings.data_dir)?),
-        Location::Postgres(_) => None,
-    };
+    let _folder = database::lock(&location)?;
     let (db, applied) = database::migrate(&location).await?;
     db.close().await;
     match applied {

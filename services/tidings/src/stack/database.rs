@@ -1,7 +1,10 @@
 //! Which database the settings mean, and how it is opened.
 
+use std::path::Path;
+
 use anyhow::{Result, anyhow, bail};
 use secrecy::ExposeSecret;
+use tidings_runtime::data_dir::DataDir;
 use tidings_runtime::settings::Settings;
 use tidings_storage::{Db, Location};
 
@@ -22,6 +25,16 @@ pub(crate) fn location(settings: &Settings) -> Location {
         Some(path) => Location::Sqlite(path.into()),
         None => Location::Postgres(url.clone()),
     }
+}
+
+/// Takes the folder that a database file is in, which only one process may do that changes it on its own
+/// authority; `None` if the database is a server.
+pub(crate) fn lock(location: &Location) -> Result<Option<DataDir>> {
+    let Location::Sqlite(path) = location else {
+        return Ok(None);
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok(Some(DataDir::lock(folder.unwrap_or(Path::new(".")))?))
 }
 
 /// What to call the database in front of people, without a password.

@@ -8,6 +8,7 @@ pub(crate) mod database;
 mod health;
 mod services;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -87,9 +88,10 @@ pub(crate) async fn up_until(
     http_client::install_crypto_provider();
     let location = database::location(&settings);
     let embedded_database = matches!(location, Location::Sqlite(_));
-    let _folder = match embedded_database || settings.kafka_brokers.is_none() {
-        true => Some(DataDir::lock(&settings.data_dir)?),
-        false => None,
+    let folder = database::lock(&location)?;
+    let _broker_folder = match &settings.kafka_brokers {
+        None if !is_locked(folder.as_ref(), &settings.data_dir) => Some(DataDir::lock(&settings.data_dir)?),
+        _ => None,
     };
     let mut supervisor = Supervisor::new(cancel);
 
@@ -118,7 +120,7 @@ pub(crate) async fn up_until(
     };
     let db = database::open(&location, Schema::Migrate).await?;
     if embedded_database {
-        // This process holds the folder's lock, so whoever had leases is gone.
+        // This process holds the lock of the database's folder, so whoever had leases is gone.
         tidings_delivery::clear_leases(&db).await?;
     }
     let parts = parts(settings, db, brokers.clone(), webhook_url.clone());
@@ -146,6 +148,11 @@ pub(crate) async fn up_until(
     let ended = supervisor.run().await;
     db.close().await;
     Ok(ended?)
+}
+
+/// Whether it is this folder that was locked.
+fn is_locked(locked: Option<&DataDir>, folder: &Path) -> bool {
+    locked.is_some_and(|locked| folder.canonicalize().is_ok_and(|folder| folder == locked.path()))
 }
 
 /// Runs one service on a database and a broker that others run.
