@@ -132,6 +132,7 @@ impl Claimer {
     /// Claims and starts as much for these endpoints as they have slots for.
     async fn claim(&self, endpoints: Vec<EndpointId>) -> Result<Count, tidings_storage::Error> {
         let (sender, leased_at) = (self.sender.clone(), Instant::now());
+        let known = self.sender.directory.current(&self.sender.db).await?;
         let claimed = self.sender.db.write(move |tx| {
             Box::pin(async move {
                 let (mut leased, mut waiting) = (Vec::new(), Vec::new());
@@ -146,7 +147,7 @@ impl Claimer {
                     }
                     leased.extend(found);
                 }
-                let claimed = equip(tx, &sender, leased, leased_at, waiting).await?;
+                let claimed = equip(tx, &sender, &known, leased, leased_at, waiting).await?;
                 // In the same transaction, so that nobody ever sees those leases.
                 deliveries::release(tx, &claimed.surplus).await?;
                 Ok::<_, tidings_storage::Error>(claimed)
@@ -177,6 +178,7 @@ struct Count {
 async fn equip(
     tx: &Tx<'_>,
     sender: &Sender,
+    endpoints: &Endpoints,
     leased: Vec<Leased>,
     leased_at: Instant,
     waiting: Vec<EndpointId>,
@@ -189,7 +191,6 @@ async fn equip(
     if leased.is_empty() {
         return Ok(claimed);
     }
-    let endpoints: Endpoints = sender.directory.current(tx.conn()).await?;
     let ids: Vec<_> = leased.iter().map(|lease| lease.event).collect();
     let mut records = events::find_all(tx.conn(), &ids).await?;
     let records: std::collections::HashMap<_, _> = records.drain().map(|(id, event)| (id, Arc::new(event))).collect();

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use tidings_domain::{EndpointId, EndpointState, EventTypes, WebhookEndpoint};
 use tidings_runtime::http_client::Url;
 use tidings_signing::{Secret, SecretError};
-use tidings_storage::{ConnectionTrait, endpoints};
+use tidings_storage::{Db, endpoints};
 
 /// An endpoint, ready to be sent to.
 #[derive(Debug)]
@@ -43,7 +43,9 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) async fn current(&self, conn: &impl ConnectionTrait) -> Result<Endpoints, tidings_storage::Error> {
+    /// Read outside of any transaction, so that only what is committed is ever remembered.
+    pub(crate) async fn current(&self, db: &Db) -> Result<Endpoints, tidings_storage::Error> {
+        let conn = db.read();
         // Before the endpoints: one that changes in between is read again the next time.
         let revision = endpoints::revision(conn).await?;
         if let Some((known, endpoints)) = &*self.known.lock().unwrap_or_else(PoisonError::into_inner)

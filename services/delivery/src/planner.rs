@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::GROUP;
-use crate::directory::{Directory, Endpoint};
+use crate::directory::{Directory, Endpoint, Endpoints};
 use crate::sender::{Job, Sender};
 use crate::slots::Slot;
 
@@ -87,6 +87,7 @@ impl Planner {
             self.sender.note_planned(oldest);
         }
         let sender = self.sender.clone();
+        let endpoints = self.sender.directory.current(&self.sender.db).await?;
         let leased_at = Instant::now();
         let owed = self.sender.db.write(move |tx| {
             Box::pin(async move {
@@ -94,7 +95,7 @@ impl Planner {
                     let wanted = !sender.is_stopping();
                     wanted.then(|| sender.slots.take(endpoint)).flatten()
                 };
-                add(tx, &sender.directory, &*sender.clock, planned, slot).await
+                add(tx, &endpoints, &*sender.clock, planned, slot).await
             })
         });
         for owed in owed.await? {
@@ -124,12 +125,11 @@ impl Planner {
 /// Adds what is owed, under a lease where there is a slot, and answers what was not there before.
 async fn add(
     tx: &Tx<'_>,
-    directory: &Directory,
+    endpoints: &Endpoints,
     clock: &dyn Clock,
     planned: Vec<Planned>,
     slot: impl Fn(&EndpointId) -> Option<Slot>,
 ) -> Result<Vec<Owed>, tidings_storage::Error> {
-    let endpoints = directory.current(tx.conn()).await?;
     let mut owed = Vec::with_capacity(planned.len());
     for planned in planned {
         for endpoint in endpoints.iter() {
@@ -191,9 +191,9 @@ pub enum ReplayError {
 /// service finds them within seconds.
 pub async fn replay(db: &Db, clock: &Arc<dyn Clock>, record: &RawRecord) -> Result<usize, ReplayError> {
     let planned = decode(record).map_err(|error| ReplayError::Rejected(error.to_string()))?;
+    let endpoints = Directory::default().current(db).await?;
     let clock = clock.clone();
-    let added = db.write(move |tx| {
-        Box::pin(async move { add(tx, &Directory::default(), &*clock, vec![planned], |_| None).await })
-    });
+    let added =
+        db.write(move |tx| Box::pin(async move { add(tx, &endpoints, &*clock, vec![planned], |_| None).await }));
     Ok(added.await?.len())
 }
