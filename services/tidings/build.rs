@@ -3,12 +3,13 @@
 use std::process::Command;
 
 fn main() {
+    // Not called TIDINGS_…: `cargo run` passes these on to the program, which refuses settings that it does not know.
     let commit = git(&["rev-parse", "--short=12", "HEAD"]);
     println!(
-        "cargo::rustc-env=TIDINGS_COMMIT={}",
+        "cargo::rustc-env=BUILD_COMMIT={}",
         commit.unwrap_or_else(|| "unknown".to_owned())
     );
-    println!("cargo::rustc-env=TIDINGS_BUILT_AT={}", built_at());
+    println!("cargo::rustc-env=BUILD_TIME={}", built_at());
     println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
     // Changes with every commit and every change of branch.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {

@@ -22,8 +22,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What this binary was built from.
 const BUILD: BuildInfo = BuildInfo {
     version: env!("CARGO_PKG_VERSION"),
-    commit: env!("TIDINGS_COMMIT"),
-    built_at: env!("TIDINGS_BUILT_AT"),
+    commit: env!("BUILD_COMMIT"),
+    built_at: env!("BUILD_TIME"),
 };
 
 /// One API to send messages, and the machinery that makes sure they arrive.
