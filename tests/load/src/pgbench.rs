@@ -8,11 +8,12 @@ use anyhow::{Context, Result};
 use tidings_testkit::TestDatabase;
 use tokio::process::Command;
 
-/// The message, its event and the outbox row, as a message to a known contact makes them.
+/// The message, its event and the outbox row, as a message to a known contact makes them. Without colons,
+/// after which pgbench expects a variable.
 const TRANSACTION: &str = r#"\set number random(1, 1000000000)
 BEGIN;
 INSERT INTO messages (id, sender, contact_id, content, status, created_at, version) VALUES (gen_random_uuid(), '+41440000000', '01890a5d-ac96-774b-bcce-b302099a8057', 'The quick brown fox jumps over the lazy dog, and is told about it.', 'queued', now(), 1);
-INSERT INTO events (id, event_type, topic, key, sequence, data_schema, occurred_at, service, correlation_id, traceparent, actor, payload) VALUES (gen_random_uuid(), 'tidings.message.queued', 'messages-events', gen_random_uuid()::text, 1, 'urn:tidings:schema:message:1', now(), 'gateway', gen_random_uuid()::text, '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', 'default', convert_to(repeat('x', 330), 'UTF8'));
+INSERT INTO events (id, event_type, topic, key, sequence, data_schema, occurred_at, service, correlation_id, traceparent, actor, payload) VALUES (gen_random_uuid(), 'tidings.message.queued', 'messages-events', gen_random_uuid()::text, 1, 'urn-tidings-schema-message-1', now(), 'gateway', gen_random_uuid()::text, '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', 'default', convert_to(repeat('x', 330), 'UTF8'));
 INSERT INTO outbox (event_id, shard) VALUES (gen_random_uuid(), :number % 16);
 COMMIT;
 "#;
