@@ -10,11 +10,13 @@ pub mod backends;
 mod database;
 mod eventually;
 mod kafka;
+mod process;
 mod receiver;
 mod stack;
 
 pub use database::{Outage, TestDatabase, databases};
 pub use eventually::{PATIENCE, eventually, eventually_within};
 pub use kafka::TestKafka;
+pub use process::{Output, TestProcess};
 pub use receiver::{Behavior, Received, WebhookReceiver};
-pub use stack::{ExternalParts, Output, TestStack};
+pub use stack::{ExternalParts, TestStack};

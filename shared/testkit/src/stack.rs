@@ -1,16 +1,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_storage::{Db, dead_letters, outbox};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
 
+use crate::process::{Output, TestProcess};
 use crate::{Outage, TestDatabase, TestKafka, eventually};
 
 /// The whole of Tidings as a process of its own: `tidings up` on free ports, in a folder of its own.
@@ -24,12 +23,13 @@ pub struct TestStack {
     defaults: BTreeMap<String, String>,
     settings: BTreeMap<String, String>,
     folder: Arc<TempDir>,
-    process: Option<Child>,
+    process: Option<TestProcess>,
     // After the process, which is killed first if a test fails.
     parts: ExternalParts,
     api: SocketAddr,
     broker: String,
-    output: Arc<Mutex<String>>,
+    /// What the process had said when it ended.
+    last_words: String,
     client: reqwest::Client,
 }
 
@@ -38,24 +38,6 @@ pub struct TestStack {
 pub struct ExternalParts {
     pub database: Option<TestDatabase>,
     pub kafka: Option<TestKafka>,
-}
-
-/// What a command of the program said.
-#[derive(Debug)]
-pub struct Output {
-    pub status: ExitStatus,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl From<std::process::Output> for Output {
-    fn from(output: std::process::Output) -> Self {
-        Self {
-            status: output.status,
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
 }
 
 impl TestStack {
@@ -110,7 +92,7 @@ impl TestStack {
             parts,
             api: ([127, 0, 0, 1], 0).into(),
             broker: String::new(),
-            output: Arc::default(),
+            last_words: String::new(),
             client: reqwest::Client::builder()
                 .no_proxy()
                 .timeout(Duration::from_secs(30))
@@ -130,26 +112,9 @@ impl TestStack {
     /// Starts the process, on the ports it had before if it ran before.
     pub async fn up(&mut self) {
         assert!(self.process.is_none(), "the stack is running");
-        self.output.lock().unwrap().clear();
-        let mut process = self
-            .command(&["up"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        collect(process.stdout.take().unwrap(), self.output.clone());
-        collect(process.stderr.take().unwrap(), self.output.clone());
-        let output = self.output.clone();
-        let process = Mutex::new(process);
-        eventually("the stack starts", async || {
-            let said = output.lock().unwrap().clone();
-            let ended = process.lock().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "the stack ended with {ended:?}:\n{said}");
-            if said.contains("ready in") { Ok(()) } else { Err(said) }
-        })
-        .await;
-        self.process = Some(process.into_inner().unwrap());
-        let said = self.output();
+        let mut process = TestProcess::spawn(&self.binary, &["up"], self.folder.path(), &self.settings);
+        let said = process.says("ready in").await;
+        self.process = Some(process);
         let after = |label: &str| {
             let line = said.lines().find(|line| line.trim_start().starts_with(label));
             let line = line.unwrap_or_else(|| panic!("no line `{label}` in:\n{said}"));
@@ -167,66 +132,47 @@ impl TestStack {
         }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
-        command
-            .args(arguments)
-            .env_clear()
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", path);
-        }
-        command.envs(&self.settings);
-        command
-    }
-
     /// Runs another command of the program with the same settings, to its end.
     pub async fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().await.unwrap().into()
+        TestProcess::run(&self.binary, arguments, self.folder.path(), &self.settings).await
     }
 
     /// Runs another command of the program without any settings.
     pub async fn run_bare(&self, arguments: &[&str]) -> Output {
-        let mut command = self.command(arguments);
-        for name in self.settings.keys() {
-            command.env_remove(name);
-        }
-        command.output().await.unwrap().into()
+        TestProcess::run(&self.binary, arguments, self.folder.path(), &BTreeMap::new()).await
     }
 
     pub fn pid(&self) -> u32 {
-        self.process.as_ref().and_then(Child::id).expect("the stack is running")
+        self.process.as_ref().expect("the stack is running").pid()
+    }
+
+    fn take(&mut self) -> TestProcess {
+        self.process.take().expect("the stack is running")
     }
 
     /// Ends the process as a power failure would.
     pub async fn kill(&mut self) {
-        let mut process = self.process.take().expect("the stack is running");
-        process.kill().await.unwrap();
+        self.last_words = self.take().kill().await;
     }
 
     /// Waits for the end of a process that something else killed.
     pub async fn killed(&mut self) {
-        let mut process = self.process.take().expect("the stack is running");
-        process.wait().await.unwrap();
+        (_, self.last_words) = self.take().end().await;
     }
 
     /// Asks the process to end and waits until it has.
     pub async fn stop(&mut self) -> ExitStatus {
-        let pid = self.pid().to_string();
-        let mut process = self.process.take().expect("the stack is running");
-        let asked = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
-        assert!(asked.success());
-        let ended = tokio::time::timeout(Duration::from_secs(30), process.wait()).await;
-        ended
-            .unwrap_or_else(|_| panic!("the stack does not end:\n{}", self.output()))
-            .unwrap()
+        let status;
+        (status, self.last_words) = self.take().stop().await;
+        status
     }
 
     /// Everything the process has said since it was started.
     pub fn output(&self) -> String {
-        self.output.lock().unwrap().clone()
+        match &self.process {
+            Some(process) => process.output(),
+            None => self.last_words.clone(),
+        }
     }
 
     pub fn folder(&self) -> &Path {
@@ -368,16 +314,4 @@ async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, Value
     let status = response.status().as_u16();
     let body = response.bytes().await?;
     Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
-}
-
-/// Keeps what a process says, line by line.
-fn collect(stream: impl AsyncRead + Send + Unpin + 'static, output: Arc<Mutex<String>>) {
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(stream).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            let mut output = output.lock().unwrap();
-            output.push_str(&line);
-            output.push('\n');
-        }
-    });
 }
