@@ -21,6 +21,14 @@ pub fn kafka() -> Option<String> {
         .flatten()
 }
 
+/// The script that starts and kills servers for tests that take them away, if such are wanted.
+pub fn real_parts() -> Option<String> {
+    wanted("external")
+        .then(|| std::env::var("TEST_REAL_PARTS").ok())
+        .flatten()
+        .filter(|script| !script.is_empty())
+}
+
 /// The Python that has the foreign clients installed.
 pub fn python() -> String {
     std::env::var("TIDINGS_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())

@@ -11,6 +11,7 @@ mod database;
 mod eventually;
 mod kafka;
 mod process;
+mod real_parts;
 mod receiver;
 mod stack;
 
@@ -18,5 +19,6 @@ pub use database::{Outage, TestDatabase, databases};
 pub use eventually::{PATIENCE, eventually, eventually_within};
 pub use kafka::TestKafka;
 pub use process::{Output, TestProcess};
+pub use real_parts::{RealPart, RealParts};
 pub use receiver::{Behavior, Received, WebhookReceiver};
 pub use stack::{ExternalParts, TestStack};

@@ -113,7 +113,7 @@ impl TestStack {
     pub async fn up(&mut self) {
         assert!(self.process.is_none(), "the stack is running");
         let mut process = TestProcess::spawn(&self.binary, &["up"], self.folder.path(), &self.settings);
-        let said = process.says("ready in").await;
+        let said = process.says("Ctrl-C stops").await;
         self.process = Some(process);
         let after = |label: &str| {
             let line = said.lines().find(|line| line.trim_start().starts_with(label));

@@ -1,13 +1,12 @@
 //! The brokers to test with. The only place that knows how they are started.
 
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tidings_broker::{Broker, Config, Handle};
 use tidings_messaging::{Connection, topics};
-use tokio::process::Command;
+use tidings_testkit::{RealPart, RealParts, backends};
 use uuid::Uuid;
 
 pub struct TestBroker {
@@ -20,50 +19,13 @@ enum Server {
     /// An Apache Kafka that others use at the same time.
     Shared,
     /// An Apache Kafka of a test's own.
-    Own(Own),
+    Own(RealParts),
 }
 
 struct Embedded {
     data: TempDir,
     addr: SocketAddr,
     running: Option<Handle>,
-}
-
-/// Where `deploy/scripts/real-parts` keeps it.
-struct Own {
-    script: String,
-    data: TempDir,
-}
-
-impl Own {
-    async fn script(&self, command: &str) -> String {
-        let (script, data) = (&self.script, self.data.path());
-        let run = Command::new(script).args([command, "kafka"]).arg(data).output();
-        let output = run
-            .await
-            .unwrap_or_else(|error| panic!("{script} cannot be run: {error}"));
-        assert!(output.status.success(), "{script} {command}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        // Fails if it is not running any more.
-        let _ = std::process::Command::new(&self.script)
-            .args(["kill", "kafka"])
-            .arg(self.data.path())
-            .stderr(Stdio::null())
-            .status();
-    }
-}
-
-/// What an environment variable says, if external brokers are to be tested with.
-fn external(variable: &str) -> Option<String> {
-    let backends = std::env::var("TIDINGS_TEST_BACKENDS").unwrap_or_default();
-    let wanted = backends.split([',', ' ']).any(|backend| backend == "external");
-    let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
-    value.filter(|_| wanted)
 }
 
 impl TestBroker {
@@ -82,25 +44,16 @@ impl TestBroker {
     }
 
     fn shared() -> Option<Self> {
-        external("TEST_KAFKA_BROKERS").map(|brokers| Self {
+        backends::kafka().map(|brokers| Self {
             connection: Connection::plain(brokers),
             server: Server::Shared,
         })
     }
 
     async fn own() -> Option<Self> {
-        let own = Own {
-            script: external("TEST_REAL_PARTS")?,
-            data: tempfile::tempdir().unwrap(),
-        };
-        own.script("up").await;
-        let told = own.script("env").await;
-        let brokers = told
-            .lines()
-            .find_map(|line| line.strip_prefix("export KAFKA_BROKERS="))
-            .unwrap_or_else(|| panic!("no broker in {told}"));
+        let own = RealParts::start(&[RealPart::Kafka]).await?;
         Some(Self {
-            connection: Connection::plain(brokers),
+            connection: Connection::plain(own.brokers().await),
             server: Server::Own(own),
         })
     }
@@ -118,7 +71,7 @@ impl TestBroker {
     pub async fn stop(&mut self) {
         match &mut self.server {
             Server::Embedded(embedded) => embedded.running.take().unwrap().shutdown().await,
-            Server::Own(own) => drop(own.script("kill").await),
+            Server::Own(own) => own.kill(RealPart::Kafka).await,
             Server::Shared => panic!("others use this broker too"),
         }
     }
@@ -127,7 +80,7 @@ impl TestBroker {
     pub async fn start(&mut self) {
         match &mut self.server {
             Server::Embedded(embedded) => embedded.running = Some(start(embedded.addr, &embedded.data).await),
-            Server::Own(own) => drop(own.script("up").await),
+            Server::Own(own) => own.up(RealPart::Kafka).await,
             Server::Shared => {}
         }
     }
