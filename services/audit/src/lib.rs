@@ -11,6 +11,7 @@ mod report;
 mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tidings_domain::Clock;
@@ -25,6 +26,10 @@ pub use self::verify::{VerifyError, verify};
 
 /// The consumer group. Its offsets say how far the log has come.
 pub const GROUP: &str = "audit";
+
+/// Nobody waits for a record, so it is worth gathering some: all that are appended in one transaction
+/// cost hardly more than one.
+const LINGER: Duration = Duration::from_millis(50);
 
 /// What the service works with.
 #[derive(Debug)]
@@ -72,6 +77,7 @@ pub async fn run(parts: Parts, cancel: CancellationToken) -> Result<(), Error> {
     }
     let config = ConsumerConfig {
         max_batch: db.rows_per_write(),
+        linger: LINGER,
         ..ConsumerConfig::new(GROUP, TOPICS)
     };
     Ok(messaging::run(config, Recorder::new(db, clock), &connection, cancel).await?)

@@ -5,10 +5,12 @@
 //! again from its start must not tell a new endpoint the news of last month.
 //!
 //! A delivery for which a slot is free is leased in the statement that inserts it and sent as soon as
-//! that is committed, without having to be found first. One without a slot stays due.
+//! that is committed, without having to be found first. One without a slot stays due, and so does what an
+//! event owes to many endpoints: the claimer begins that a few at a time, so that it is not felt by others.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidings_domain::{Clock, DeliveryId, EndpointId, MessageId, new_id};
 use tidings_events::{DecodeError, Event, EventRecord, MessageQueued, RawRecord};
@@ -22,6 +24,9 @@ use crate::GROUP;
 use crate::directory::{Directory, Endpoint, Endpoints};
 use crate::sender::{Job, Sender};
 use crate::slots::Slot;
+
+/// How many deliveries of one event are begun at once.
+const AT_ONCE: usize = 32;
 
 /// Plans deliveries for what the consumer hands it.
 #[derive(Debug)]
@@ -45,12 +50,21 @@ struct Planned {
     message: Option<MessageId>,
 }
 
-/// A delivery that was added or is to be added.
+/// A delivery that there is to be.
 #[derive(Debug)]
 struct Owed {
-    new: NewDelivery,
-    planned: Planned,
+    event: Arc<EventRecord>,
+    message: Option<MessageId>,
     endpoint: Arc<Endpoint>,
+    /// Whether it is begun as soon as it is added, if there is a slot.
+    at_once: bool,
+}
+
+/// A delivery that there is.
+#[derive(Debug)]
+struct Added {
+    new: NewDelivery,
+    owed: Owed,
     slot: Option<Slot>,
 }
 
@@ -88,6 +102,10 @@ impl Planner {
         }
         let sender = self.sender.clone();
         let endpoints = self.sender.directory.current(&self.sender.db).await?;
+        let owed = owed(&endpoints, planned);
+        if owed.is_empty() {
+            return Ok(());
+        }
         let leased_at = Instant::now();
         let owed = self.sender.db.write(move |tx| {
             Box::pin(async move {
@@ -95,26 +113,29 @@ impl Planner {
                     let wanted = !sender.is_stopping();
                     wanted.then(|| sender.slots.take(endpoint)).flatten()
                 };
-                add(tx, &endpoints, &*sender.clock, planned, slot).await
+                add(tx, &*sender.clock, owed, slot).await
             })
         });
-        for owed in owed.await? {
-            let Some((slot, token)) = owed.slot.zip(owed.new.lease) else {
-                self.sender.slots.note_waiting(&owed.new.endpoint);
+        for Added { new, owed, slot } in owed.await? {
+            let Some((slot, token)) = slot.zip(new.lease) else {
+                match owed.at_once {
+                    true => self.sender.slots.note_waiting(&new.endpoint),
+                    false => self.sender.agenda.note(Duration::ZERO),
+                }
                 continue;
             };
             self.sender.send(Job {
                 lease: Leased {
-                    id: owed.new.id,
-                    endpoint: owed.new.endpoint,
-                    event: owed.new.event,
-                    message: owed.new.message,
+                    id: new.id,
+                    endpoint: new.endpoint,
+                    event: new.event,
+                    message: new.message,
                     attempts: 0,
                     token,
                 },
                 leased_at,
                 endpoint: owed.endpoint,
-                event: Some(owed.planned.event),
+                event: Some(owed.event),
                 slot,
             });
         }
@@ -122,39 +143,48 @@ impl Planner {
     }
 }
 
+/// What these events owe to whom.
+fn owed(endpoints: &Endpoints, planned: Vec<Planned>) -> Vec<Owed> {
+    let mut owed = Vec::with_capacity(planned.len());
+    for planned in planned {
+        let to = endpoints
+            .iter()
+            .filter_map(|endpoint| Some((endpoint, planned.owed_to(endpoint)?)));
+        owed.extend(to.enumerate().map(|(place, (endpoint, message))| Owed {
+            event: planned.event.clone(),
+            message,
+            endpoint: endpoint.clone(),
+            at_once: place < AT_ONCE,
+        }));
+    }
+    owed
+}
+
 /// Adds what is owed, under a lease where there is a slot, and answers what was not there before.
 async fn add(
     tx: &Tx<'_>,
-    endpoints: &Endpoints,
     clock: &dyn Clock,
-    planned: Vec<Planned>,
+    owed: Vec<Owed>,
     slot: impl Fn(&EndpointId) -> Option<Slot>,
-) -> Result<Vec<Owed>, tidings_storage::Error> {
-    let mut owed = Vec::with_capacity(planned.len());
-    for planned in planned {
-        for endpoint in endpoints.iter() {
-            let Some(message) = planned.owed_to(endpoint) else {
-                continue;
+) -> Result<Vec<Added>, tidings_storage::Error> {
+    let mut all: Vec<_> = owed
+        .into_iter()
+        .map(|owed| {
+            let slot = owed.at_once.then(|| slot(&owed.endpoint.id)).flatten();
+            let new = NewDelivery {
+                id: DeliveryId::from(new_id(clock)),
+                endpoint: owed.endpoint.id.clone(),
+                event: owed.event.id,
+                message: owed.message,
+                lease: slot.as_ref().map(|_| Uuid::new_v4()),
             };
-            let slot = slot(&endpoint.id);
-            owed.push(Owed {
-                new: NewDelivery {
-                    id: DeliveryId::from(new_id(clock)),
-                    endpoint: endpoint.id.clone(),
-                    event: planned.event.id,
-                    message,
-                    lease: slot.as_ref().map(|_| Uuid::new_v4()),
-                },
-                planned: planned.clone(),
-                endpoint: endpoint.clone(),
-                slot,
-            });
-        }
-    }
-    let new: Vec<_> = owed.iter().map(|owed| owed.new.clone()).collect();
+            Added { new, owed, slot }
+        })
+        .collect();
+    let new: Vec<_> = all.iter().map(|added| added.new.clone()).collect();
     let added: HashSet<_> = deliveries::insert(tx, &new).await?.into_iter().collect();
-    owed.retain(|owed| added.contains(&owed.new.id));
-    Ok(owed)
+    all.retain(|owed| added.contains(&owed.new.id));
+    Ok(all)
 }
 
 impl Handler for Planner {
@@ -191,9 +221,8 @@ pub enum ReplayError {
 /// service finds them within seconds.
 pub async fn replay(db: &Db, clock: &Arc<dyn Clock>, record: &RawRecord) -> Result<usize, ReplayError> {
     let planned = decode(record).map_err(|error| ReplayError::Rejected(error.to_string()))?;
-    let endpoints = Directory::default().current(db).await?;
+    let owed = owed(&Directory::default().current(db).await?, vec![planned]);
     let clock = clock.clone();
-    let added =
-        db.write(move |tx| Box::pin(async move { add(tx, &endpoints, &*clock, vec![planned], |_| None).await }));
+    let added = db.write(move |tx| Box::pin(async move { add(tx, &*clock, owed, |_| None).await }));
     Ok(added.await?.len())
 }

@@ -8,14 +8,13 @@
 //! **What it does not.** An outcome that could not be written before its lease ran out is dropped, and
 //! the delivery is attempted again.
 //!
-//! **What may be changed safely.** The size of a group. No timer waits for a group to fill: while one
-//! is being committed the next one gathers.
+//! **What may be changed safely.** The size of a group, and for how long it gathers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use tidings_domain::{Clock, EndpointId, MessageStatus};
 use tidings_events::{EventRecord, MessageDelivered, MessageFailed, Origin, WebhookEndpointDisabled};
 use tidings_storage::deliveries::Verdict;
@@ -32,6 +31,8 @@ use crate::sender::{Outcome, Sender};
 pub(crate) const QUEUE: usize = 4096;
 /// Outcomes written together, at most.
 const GROUP_SIZE: usize = 200;
+/// For how long a group gathers. The receiver has its webhook by then; what waits is only that the outcome can be seen.
+const GATHER: Duration = Duration::from_millis(5);
 /// An endpoint that fails for this long is disabled.
 const PATIENCE: TimeDelta = TimeDelta::days(5);
 /// Pauses between tries to reach the database.
@@ -46,7 +47,15 @@ pub(crate) async fn run(sender: Arc<Sender>, mut outcomes: mpsc::Receiver<Outcom
             let mut group = Vec::with_capacity(GROUP_SIZE);
             tokio::select! {
                 biased;
-                _ = outcomes.recv_many(&mut group, GROUP_SIZE) => settle(&sender, group).await,
+                _ = outcomes.recv_many(&mut group, GROUP_SIZE) => {
+                    if group.len() < GROUP_SIZE {
+                        end.run_until_cancelled(sleep(GATHER)).await;
+                    }
+                    while group.len() < GROUP_SIZE && let Ok(outcome) = outcomes.try_recv() {
+                        group.push(outcome);
+                    }
+                    settle(&sender, group).await;
+                }
                 () = end.cancelled() => return,
             }
         }
@@ -227,21 +236,21 @@ async fn note_health<'a>(
         health.gone = health.gone.or(result.gone().then_some(outcome));
         health.failed = health.failed.or((!result.acknowledged()).then_some(outcome));
     }
+    // Nearly always this says that there is nothing to write.
+    let failing_since = endpoints::failing_since(tx.conn(), endpoints.keys().copied()).await?;
     let mut disabled = BTreeSet::new();
     for (endpoint, health) in endpoints {
-        if health.worked {
+        let since = failing_since.get(endpoint).copied();
+        if health.worked && since.is_some() {
             endpoints::note_working(tx, endpoint).await?;
         }
         let Some(failed) = health.failed else { continue };
-        let hopeless = match health.gone {
-            Some(_) if !endpoint.is_default() => true,
-            _ if health.worked => false,
-            _ => {
-                let since = failed.attempt.started_at;
-                endpoints::note_failing(tx, endpoint, since).await?;
-                !endpoint.is_default() && fails_for_too_long(tx, endpoint, since).await?
-            }
-        };
+        let at = failed.attempt.started_at;
+        if !health.worked && since.is_none() {
+            endpoints::note_failing(tx, endpoint, at).await?;
+        }
+        let for_too_long = !health.worked && since.is_some_and(|since| at - since >= PATIENCE);
+        let hopeless = !endpoint.is_default() && (health.gone.is_some() || for_too_long);
         if hopeless && let Some(changed) = endpoints::disable(tx, endpoint).await? {
             let cause = health.gone.unwrap_or(failed);
             let origin = origin(cause.event.as_deref(), clock);
@@ -250,16 +259,6 @@ async fn note_health<'a>(
         }
     }
     Ok(disabled.into_iter().collect())
-}
-
-async fn fails_for_too_long(
-    tx: &Tx<'_>,
-    endpoint: &EndpointId,
-    now: DateTime<Utc>,
-) -> Result<bool, tidings_storage::Error> {
-    let endpoint = endpoints::find(tx.conn(), endpoint).await?;
-    let since = endpoint.and_then(|endpoint| endpoint.failing_since);
-    Ok(since.is_some_and(|since| now - since >= PATIENCE))
 }
 
 /// Says what became of a delivery, once that is certain.

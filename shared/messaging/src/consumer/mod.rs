@@ -59,8 +59,11 @@ pub struct ConsumerConfig {
     /// The group whose members share the partitions, and under which positions are kept.
     pub group: String,
     pub topics: Vec<String>,
-    /// How many records are handed out at a time, at most. It is never waited for more to come.
+    /// How many records are handed out at a time, at most.
     pub max_batch: usize,
+    /// How long more records are waited for once one has come. Zero for effects that are waited for;
+    /// what only has to happen soon costs less in larger batches.
+    pub linger: Duration,
     /// How many records may be set aside in a row before the consumer stops.
     pub flood: usize,
 }
@@ -76,6 +79,7 @@ impl ConsumerConfig {
             group: group.to_owned(),
             topics: topics.into_iter().map(Into::into).collect(),
             max_batch: 500,
+            linger: Duration::ZERO,
             flood: 100,
         }
     }

@@ -37,6 +37,7 @@ pub(super) struct Session {
     consumer: StreamConsumer<Member>,
     group: String,
     max_batch: usize,
+    linger: Duration,
     /// What has come and is not handed out yet.
     gathered: Batch,
     cancel: CancellationToken,
@@ -81,6 +82,7 @@ impl Session {
             consumer,
             group: config.group.clone(),
             max_batch: config.max_batch.max(1),
+            linger: config.linger,
             gathered: Batch::default(),
             cancel,
         })
@@ -104,13 +106,23 @@ impl Session {
                 }
             }
         }
+        self.take_arrived()?;
+        if !self.linger.is_zero() && self.gathered.len() < self.max_batch {
+            // Asleep, not woken by each record that comes. One that is to stop hands out what it has.
+            self.cancel.run_until_cancelled(sleep(self.linger)).await;
+            self.take_arrived()?;
+        }
+        Ok(std::mem::take(&mut self.gathered))
+    }
+
+    fn take_arrived(&mut self) -> Result<(), Stop> {
         let mut arrived = self.consumer.stream();
         while self.gathered.len() < self.max_batch
             && let Some(Some(received)) = arrived.next().now_or_never()
         {
             take(&self.consumer, &mut self.gathered, &self.group, received)?;
         }
-        Ok(std::mem::take(&mut self.gathered))
+        Ok(())
     }
 
     /// Notes that a batch is settled. Its offsets are committed soon.

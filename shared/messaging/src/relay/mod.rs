@@ -41,7 +41,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use rdkafka::error::KafkaError;
 use tidings_events::{Outbox, OutboxEntry};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::leases::{Held, Leases};
@@ -55,6 +55,10 @@ use crate::backoff::{Backoff, Outage};
 const BATCH: u64 = 1000;
 /// How many published entries may wait for their removal before no more are read.
 const UNREMOVED: usize = 2000;
+/// How many of them are removed without delay, and how long fewer may wait for more: a removal costs the
+/// database a transaction, however many it removes. What waits is published again after a crash.
+const REMOVE_AT_ONCE: usize = 100;
+const REMOVE_AFTER: Duration = Duration::from_millis(25);
 /// How often the outbox is looked at although nobody said that something was written.
 const BACKSTOP: Duration = Duration::from_secs(1);
 /// How long a relay that stops waits for what is under way.
@@ -78,7 +82,8 @@ pub async fn run<O: Outbox>(outbox: O, connection: &Connection, cancel: Cancella
         publisher: Publisher::new(connection).map_err(RelayError::Settings)?,
         published: Vec::new(),
         removal: Removal::default(),
-        remove_from: Instant::now(),
+        gather_until: Instant::now(),
+        retry_from: Instant::now(),
         parked: Parked::default(),
         database: Outage::new(
             "reading the outbox",
@@ -103,8 +108,10 @@ struct Relay<'a, O: Outbox> {
     /// Acknowledged by the broker, and not being removed yet.
     published: Vec<OutboxEntry>,
     removal: Removal<O>,
-    /// When the next removal may start, after one that failed.
-    remove_from: Instant,
+    /// Until when few of them may wait for more.
+    gather_until: Instant,
+    /// Until when none are removed, after a removal that failed.
+    retry_from: Instant,
     parked: Parked,
     database: Outage,
     broker: Outage,
@@ -141,14 +148,10 @@ impl<O: Outbox> Relay<'_, O> {
         Ok(())
     }
 
-    /// Removes what was published, unless a removal is under way or has just failed.
+    /// Removes what was published, unless a removal is under way or not due yet.
     fn remove_published(&mut self) {
-        if self.removal.is_under_way() || self.published.is_empty() || Instant::now() < self.remove_from {
-            return;
-        }
         let held = self.leases.held();
-        if held.leases.is_empty() {
-            // Perhaps only the database is away. Those that are not taken over by then can still be removed.
+        if self.removal_due(&held).is_none_or(|due| Instant::now() < due) {
             return;
         }
         self.published.retain(|entry| held.covers(entry));
@@ -156,10 +159,24 @@ impl<O: Outbox> Relay<'_, O> {
             .start(&self.outbox, held.leases, std::mem::take(&mut self.published));
     }
 
-    /// Sleeps until there may be something to publish, or a removal has ended.
+    fn removal_due(&self, held: &Held) -> Option<Instant> {
+        // Without leases perhaps only the database is away. What is not taken over by then can still be removed.
+        if self.removal.is_under_way() || self.published.is_empty() || held.leases.is_empty() {
+            return None;
+        }
+        let many = self.published.len() >= REMOVE_AT_ONCE;
+        Some(if many {
+            self.retry_from
+        } else {
+            self.retry_from.max(self.gather_until)
+        })
+    }
+
+    /// Sleeps until there may be something to publish, or something is to be done about a removal.
     async fn wait(&mut self, before: Next) -> Next {
         // Whoever has more to read waits for room only.
         let idle = before == Next::Wait;
+        let removal_due = self.removal_due(&self.leases.held());
         tokio::select! {
             () = self.cancel.cancelled() => before,
             removed = self.removal.ended() => match self.is_short(removed) {
@@ -168,6 +185,7 @@ impl<O: Outbox> Relay<'_, O> {
             },
             () = self.outbox.written(), if idle => Next::Look,
             () = self.leases.changed() => Next::Look,
+            () = sleep_until(removal_due.unwrap_or_else(Instant::now)), if removal_due.is_some() => before,
             () = sleep(BACKSTOP) => Next::Look,
         }
     }
@@ -179,7 +197,7 @@ impl<O: Outbox> Relay<'_, O> {
             Removed::Short => return true,
             Removed::Failed(entries, error) => {
                 self.published.extend(entries);
-                self.remove_from = Instant::now() + self.database.failed(&error);
+                self.retry_from = Instant::now() + self.database.failed(&error);
             }
         }
         false
@@ -263,6 +281,9 @@ impl<O: Outbox> Relay<'_, O> {
         if !acknowledged.is_empty() {
             self.broker.worked();
         }
+        if self.published.is_empty() {
+            self.gather_until = Instant::now() + REMOVE_AFTER;
+        }
         self.published.extend(acknowledged);
         match failure {
             Some(Failure { entry, error }) if next == Next::Wait && !self.cancel.is_cancelled() => {
@@ -285,7 +306,8 @@ impl<O: Outbox> Relay<'_, O> {
         let farewell = async {
             // One that is under way, and one for what was published after it began.
             for _ in 0..2 {
-                self.remove_from = Instant::now();
+                self.gather_until = Instant::now();
+                self.retry_from = Instant::now();
                 self.remove_published();
                 if self.removal.is_under_way()
                     && let Removed::Failed(entries, error) = self.removal.ended().await

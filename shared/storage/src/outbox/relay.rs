@@ -1,6 +1,5 @@
 //! The outbox as a relay sees it: shards under lease, entries to publish, entries to remove.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockBehavior, LockType, OnConflict, Query};
@@ -53,31 +52,20 @@ impl Outbox for RelayOutbox {
     async fn pending(&self, leases: &[ShardLease], limit: u64) -> Result<Vec<OutboxEntry>> {
         let rows = outbox::Entity::find()
             .filter(outbox::Column::Shard.is_in(leases.iter().map(|lease| lease.shard)))
+            .find_also_related(event::Entity)
             .order_by_asc(outbox::Column::Id)
             .limit(limit)
             .all(self.db.read())
             .await?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids = rows.iter().map(|row| row.event_id);
-        let events = event::Entity::find()
-            .filter(event::Column::Id.is_in(ids))
-            .all(self.db.read())
-            .await?;
-        let events: HashMap<_, _> = events.into_iter().map(|event| (event.id, event)).collect();
-        rows.into_iter()
-            .map(|row| {
-                // Cloned, for an event that is published again may be there twice.
-                let event = events.get(&row.event_id).cloned();
-                let event = event.ok_or_else(|| Error::Corrupt(format!("outbox row {} has no event", row.id)))?;
-                Ok(OutboxEntry {
-                    id: row.id,
-                    shard: row.shard,
-                    record: EventRecord::try_from(event)?,
-                })
+        let entries = rows.into_iter().map(|(row, event)| {
+            let event = event.ok_or_else(|| Error::Corrupt(format!("outbox row {} has no event", row.id)))?;
+            Ok(OutboxEntry {
+                id: row.id,
+                shard: row.shard,
+                record: EventRecord::try_from(event)?,
             })
-            .collect()
+        });
+        entries.collect()
     }
 
     async fn remove(&self, leases: &[ShardLease], published: &[OutboxEntry]) -> Result<u64> {
