@@ -87,7 +87,7 @@ impl Db {
         let deadline = tokio::time::timeout(WRITE_DEADLINE, self.run(work));
         deadline
             .await
-            .unwrap_or_else(|_| Err(Error::timed_out("a write").into()))
+            .unwrap_or_else(|_| Err(Error::given_up("a write").into()))
     }
 
     async fn run<T, E, F>(&self, work: F) -> Result<T, E>

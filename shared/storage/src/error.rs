@@ -23,7 +23,8 @@ impl Error {
         matches!(self, Self::Unavailable(_))
     }
 
-    pub(crate) fn timed_out(what: &str) -> Self {
+    /// For what was begun and whose end nobody waits for any more.
+    pub fn given_up(what: &str) -> Self {
         Self::Unavailable(DbErr::Custom(format!("{what} took too long")))
     }
 }

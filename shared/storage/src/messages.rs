@@ -30,8 +30,8 @@ impl TryFrom<Model> for Message {
     }
 }
 
-pub async fn insert(tx: &Tx<'_>, message: &Message) -> Result<()> {
-    let row = ActiveModel {
+pub async fn insert_all(tx: &Tx<'_>, messages: &[Message]) -> Result<()> {
+    let rows = messages.iter().map(|message| ActiveModel {
         id: Set(message.id.as_uuid()),
         sender: Set(message.from.to_string()),
         contact_id: Set(message.to.as_uuid()),
@@ -41,8 +41,10 @@ pub async fn insert(tx: &Tx<'_>, message: &Message) -> Result<()> {
         delivered_at: Set(message.delivered_at),
         failure_reason: Set(None),
         version: Set(message.version),
-    };
-    Entity::insert(row).exec_without_returning(tx.conn()).await?;
+    });
+    if !messages.is_empty() {
+        Entity::insert_many(rows).exec_without_returning(tx.conn()).await?;
+    }
     Ok(())
 }
 

@@ -12,6 +12,7 @@
 
 pub(crate) mod contacts;
 pub(crate) mod idempotency;
+mod intake;
 pub(crate) mod messages;
 
 use std::future::{Future, pending};
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::idempotency::InFlight;
+use self::intake::Intake;
 
 /// How often answers that have been kept long enough are dropped.
 const EXPIRY: Duration = Duration::from_secs(60 * 60);
@@ -37,6 +39,7 @@ pub(crate) struct Application {
     db: Db,
     clock: Arc<dyn Clock>,
     in_flight: InFlight,
+    intake: Intake,
     runtime: Handle,
     tasks: TaskTracker,
 }
@@ -63,6 +66,7 @@ impl Application {
     pub(crate) fn new(db: Db, clock: Arc<dyn Clock>) -> Self {
         Self {
             db,
+            intake: Intake::start(&clock),
             clock,
             in_flight: InFlight::default(),
             runtime: Handle::current(),
