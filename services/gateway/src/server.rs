@@ -12,6 +12,7 @@ use tidings_domain::Clock;
 use tidings_runtime::health::{self, BuildInfo, Health};
 use tidings_runtime::telemetry::MetricsHandle;
 use tidings_storage::Db;
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use crate::application::Application;
@@ -36,7 +37,8 @@ const DRAIN: Duration = Duration::from_secs(12);
 /// What a gateway works with.
 #[derive(Debug)]
 pub struct Parts {
-    pub db: Db,
+    /// Until it is set, whoever needs it is told to come back.
+    pub db: Arc<SetOnce<Db>>,
     pub clock: Arc<dyn Clock>,
     /// What clients have to send as their bearer token.
     pub api_key: SecretString,

@@ -44,6 +44,8 @@ pub(crate) struct Places<'a> {
     pub(crate) api: SocketAddr,
     /// Of the broker, and whether it is the embedded one.
     pub(crate) broker: (String, bool),
+    /// Whether the broker is there and has the topics.
+    pub(crate) publishing: bool,
     /// The webhooks' URL, and whether the built-in receiver is there.
     pub(crate) webhooks: (String, bool),
 }
@@ -55,6 +57,7 @@ pub(crate) fn welcome(places: &Places<'_>, took: Duration) {
         database,
         api,
         broker: (broker, embedded),
+        publishing,
         webhooks: (webhooks, built_in),
     } = places;
     let development = settings.profile == Profile::Development;
@@ -96,7 +99,11 @@ pub(crate) fn welcome(places: &Places<'_>, took: Duration) {
     say(&format!(
         "              -H 'Authorization: Bearer {shown_key}' http://{api}/messages -d '{body}'"
     ));
-    say(&format!("ready in {:.2} s · Ctrl-C stops", took.as_secs_f64()));
+    if *publishing {
+        say(&format!("ready in {:.2} s · Ctrl-C stops", took.as_secs_f64()));
+    } else {
+        say("takes messages, and publishes them once the broker is there · Ctrl-C stops");
+    }
 }
 
 #[cfg(test)]

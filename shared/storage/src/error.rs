@@ -27,6 +27,27 @@ impl Error {
     pub fn given_up(what: &str) -> Self {
         Self::Unavailable(DbErr::Custom(format!("{what} took too long")))
     }
+
+    /// For those who are asked for something before the database was reached for the first time.
+    pub fn not_open_yet() -> Self {
+        Self::Unavailable(DbErr::Custom("the database was not reached yet".into()))
+    }
+}
+
+/// Whether what failed while a database was opened may work later without anybody's doing: the server is
+/// down, still starting, or full. A login that it refuses, a database that it does not have, a certificate
+/// that is not trusted or a schema that cannot be read need someone who repairs them.
+pub fn may_open_later(error: &DbErr) -> bool {
+    let DbErr::Conn(RuntimeErr::SqlxError(source)) = error else {
+        return Error::from(error.clone()).is_unavailable();
+    };
+    match &**source {
+        // What rustls thinks of the other side comes as this kind.
+        SqlxError::Io(error) => error.kind() != std::io::ErrorKind::InvalidData,
+        // 55000: somebody has closed the database to new connections for a while.
+        SqlxError::Database(refusal) => may_pass(source) || refusal.code().is_some_and(|code| code == "55000"),
+        other => matches!(other, SqlxError::PoolTimedOut | SqlxError::WorkerCrashed),
+    }
 }
 
 impl From<DbErr> for Error {
@@ -35,6 +56,8 @@ impl From<DbErr> for Error {
             return Self::Conflict(error);
         }
         let passing = match &error {
+            // Also when a login is refused: it worked when this process began, or it would not have begun, and
+            // whoever took it away may give it back. Nothing was done, and nothing is wrong with the request.
             DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
             DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source)) => {
                 may_pass(source)

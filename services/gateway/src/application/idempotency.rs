@@ -66,7 +66,7 @@ impl Application {
             return self.write(work).await.map(Outcome::Done);
         };
         let in_flight = self.in_flight.enter(&once.request).ok_or(Refused::InFlight)?;
-        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let (db, clock) = (self.db()?, self.clock.clone());
         self.carry_out(async move {
             // Here rather than with the caller, who may leave before the work is done.
             let _in_flight = in_flight;

@@ -24,6 +24,7 @@ use futures_util::future::BoxFuture;
 use tidings_domain::Clock;
 use tidings_storage::{Db, Error, Tx};
 use tokio::runtime::Handle;
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,7 +37,7 @@ const EXPIRY: Duration = Duration::from_secs(60 * 60);
 /// What the use cases work with. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Application {
-    db: Db,
+    db: Arc<SetOnce<Db>>,
     clock: Arc<dyn Clock>,
     in_flight: InFlight,
     intake: Intake,
@@ -63,7 +64,7 @@ impl Page {
 
 impl Application {
     /// Must be called within the runtime on which the use cases are to run.
-    pub(crate) fn new(db: Db, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(db: Arc<SetOnce<Db>>, clock: Arc<dyn Clock>) -> Self {
         Self {
             db,
             intake: Intake::start(&clock),
@@ -78,13 +79,19 @@ impl Application {
         &*self.clock
     }
 
+    /// The database, if the process has reached it and may work on it.
+    fn db(&self) -> Result<Db, Error> {
+        self.db.get().cloned().ok_or_else(Error::not_open_yet)
+    }
+
     /// Runs a query.
-    async fn read<T, F>(&self, query: impl FnOnce(Db) -> F) -> T
+    async fn read<T, E, F>(&self, query: impl FnOnce(Db) -> F) -> Result<T, E>
     where
         T: Send + 'static,
-        F: Future<Output = T> + Send + 'static,
+        E: From<Error> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.carry_out(query(self.db.clone())).await
+        self.carry_out(query(self.db()?)).await
     }
 
     /// Runs `work` in a transaction.
@@ -94,7 +101,7 @@ impl Application {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let db = self.db.clone();
+        let db = self.db()?;
         self.carry_out(async move { db.write(work).await }).await
     }
 
@@ -124,6 +131,9 @@ impl Application {
 
     /// Drops answers kept for repeated requests when their time is over, until cancelled.
     pub(crate) async fn expire_answers(self, cancel: CancellationToken) {
+        if cancel.run_until_cancelled(self.db.wait()).await.is_none() {
+            return;
+        }
         let mut timer = tokio::time::interval(EXPIRY);
         while cancel.run_until_cancelled(timer.tick()).await.is_some() {
             let expired = self

@@ -53,7 +53,7 @@ pub async fn on_each_database(test: impl AsyncFn(&TestGateway)) {
 
 pub fn parts(db: Db, health: Health) -> Parts {
     Parts {
-        db,
+        db: Arc::new(db.into()),
         clock: Arc::new(SystemClock),
         api_key: KEY.to_owned().into(),
         health,

@@ -1,7 +1,14 @@
-use serde_json::json;
-use tidings_testkit::eventually;
+use std::sync::Arc;
 
-use crate::harness::{Answer, on_each_database};
+use reqwest::Method;
+use serde_json::json;
+use tidings_gateway::Gateway;
+use tidings_runtime::health::Health;
+use tidings_testkit::{TestDatabase, eventually};
+use tokio::sync::SetOnce;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{Answer, KEY, client, loopback, on_each_database, parts, send};
 
 fn assert_unavailable(answer: &Answer) {
     assert_eq!(answer.status, 503, "{answer:?}");
@@ -25,6 +32,36 @@ async fn without_the_database_clients_are_told_to_come_back() {
         assert_eq!(gateway.get("/contacts/42").await.status, 404, "this needs no database");
     })
     .await;
+}
+
+#[tokio::test]
+async fn until_the_database_is_reached_clients_are_told_to_come_back() {
+    let database = TestDatabase::sqlite().await;
+    let reached = Arc::new(SetOnce::new());
+    let mut parts = parts(database.db.clone(), Health::new());
+    parts.db = reached.clone();
+    let gateway = Gateway::bind(loopback()).unwrap();
+    let address = gateway.addr();
+    let cancel = CancellationToken::new();
+    let serving = tokio::spawn(gateway.run(parts, cancel.clone()));
+    let request = |method, path| {
+        client()
+            .request(method, format!("http://{address}{path}"))
+            .bearer_auth(KEY)
+    };
+    let create = || request(Method::POST, "/contacts").json(&json!({"name": "Ada", "phone": "+41791234567"}));
+
+    assert_unavailable(&send(request(Method::GET, "/contacts")).await);
+    assert_unavailable(&send(create()).await);
+    assert_unavailable(&send(create().header("Idempotency-Key", "key")).await);
+    let keyless = client().get(format!("http://{address}/contacts"));
+    assert_eq!(send(keyless).await.status, 401);
+    assert_eq!(send(request(Method::GET, "/health/live")).await.status, 200);
+
+    reached.set(database.db.clone()).unwrap();
+    assert_eq!(send(create().header("Idempotency-Key", "key")).await.status, 201);
+    cancel.cancel();
+    serving.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -8,9 +8,7 @@ use crate::stack::database;
 pub(crate) async fn run(settings: &Settings) -> Result<()> {
     let location = database::location(settings);
     let _folder = database::lock(&location)?;
-    let (db, applied) = database::migrate(&location).await?;
-    db.close().await;
-    match applied {
+    match database::migrate(&location).await? {
         0 => say("the database is up to date"),
         1 => say("1 migration applied"),
         applied => say(&format!("{applied} migrations applied")),

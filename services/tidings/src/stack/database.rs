@@ -1,12 +1,20 @@
 //! Which database the settings mean, and how it is opened.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use secrecy::ExposeSecret;
+use tidings_delivery::endpoints::EndpointError;
 use tidings_runtime::data_dir::DataDir;
 use tidings_runtime::settings::Settings;
-use tidings_storage::{Db, Location};
+use tidings_storage::{Db, Location, may_open_later};
+
+/// The pauses between attempts to reach a database double from the first to the second.
+const SHORTEST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(5);
+/// For how long a command that ends by itself waits for the database.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a process does about a schema that is not up to date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,41 +61,138 @@ pub(crate) fn describe(location: &Location) -> String {
     }
 }
 
-pub(crate) async fn open(location: &Location, schema: Schema) -> Result<Db> {
-    match schema {
-        Schema::Migrate => Ok(migrate(location).await?.0),
-        Schema::Check => Db::open(location, async |connection| tidings_migrations::check(connection).await)
-            .await
-            .map_err(|error| cannot_open(location, error)),
+/// Why a database could not be opened.
+pub(crate) enum Failure {
+    /// It may be there later, without anybody's doing; with the cause.
+    Away(String),
+    /// Somebody has to do something about it.
+    Lasting(anyhow::Error),
+}
+
+impl Failure {
+    fn of(location: &Location, error: tidings_migrations::Error) -> Self {
+        let name = describe(location);
+        Self::Lasting(match (error, location) {
+            (tidings_migrations::Error::Database(error), Location::Postgres(_)) if may_open_later(&error) => {
+                return Self::Away(root(&error));
+            }
+            (tidings_migrations::Error::Database(error), Location::Postgres(_)) => anyhow!(
+                "cannot open the database ({name}): {}; make sure that DATABASE_URL has its address, database, user and \
+                 password",
+                root(&error)
+            ),
+            (tidings_migrations::Error::Database(error), Location::Sqlite(_)) => anyhow!(
+                "cannot open the database ({name}): {error}; make sure that it is one of Tidings, that its folder exists \
+                 and that this user may write there"
+            ),
+            // These say themselves what to do.
+            (error, _) => anyhow::Error::new(error).context(format!("cannot use the database ({name})")),
+        })
+    }
+
+    fn into_error(self, location: &Location) -> anyhow::Error {
+        match self {
+            Self::Away(cause) => anyhow!(
+                "cannot reach the database ({}): {cause}; make sure that it runs and that DATABASE_URL has its address",
+                describe(location)
+            ),
+            Self::Lasting(error) => error,
+        }
     }
 }
 
-/// Opens a database and brings it up to date; answers also how many migrations that took.
-pub(crate) async fn migrate(location: &Location) -> Result<(Db, usize)> {
+impl From<tidings_storage::Error> for Failure {
+    fn from(error: tidings_storage::Error) -> Self {
+        match error.is_unavailable() {
+            true => Self::Away(root(&error)),
+            false => Self::Lasting(anyhow::Error::new(error).context("the database cannot be prepared")),
+        }
+    }
+}
+
+impl From<EndpointError> for Failure {
+    fn from(error: EndpointError) -> Self {
+        match error {
+            EndpointError::Database(error) => error.into(),
+            error => Self::Lasting(anyhow::Error::new(error).context("the default webhook endpoint cannot be set up")),
+        }
+    }
+}
+
+/// The cause behind all others, which is what tells a person something.
+pub(super) fn root(mut error: &(dyn std::error::Error + 'static)) -> String {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// Opens a database, and answers also how many migrations that took.
+pub(super) async fn open(location: &Location, schema: Schema) -> Result<(Db, usize), Failure> {
     let mut applied = 0;
     let opened = Db::open(location, async |connection| {
-        applied = tidings_migrations::migrate(connection).await?;
+        match schema {
+            Schema::Migrate => applied = tidings_migrations::migrate(connection).await?,
+            Schema::Check => tidings_migrations::check(connection).await?,
+        }
         Ok(())
     });
-    let db = opened.await.map_err(|error| cannot_open(location, error))?;
+    let db = opened.await.map_err(|error| Failure::of(location, error))?;
     Ok((db, applied))
 }
 
-fn cannot_open(location: &Location, error: tidings_migrations::Error) -> anyhow::Error {
-    let name = describe(location);
-    match (&error, location) {
-        // These say themselves what to do.
-        (tidings_migrations::Error::Newer { .. } | tidings_migrations::Error::Older { .. }, _) => {
-            anyhow::Error::new(error).context(format!("cannot use the database ({name})"))
+/// What lies between attempts to open a database. Each that failed is one line in the log.
+pub(super) struct Attempts<'a> {
+    location: &'a Location,
+    /// When there is no more use in trying, if ever.
+    until: Option<Instant>,
+    pause: Duration,
+    failures: u64,
+}
+
+impl<'a> Attempts<'a> {
+    pub(super) fn at(location: &'a Location, patience: Option<Duration>) -> Self {
+        Self {
+            location,
+            until: patience.map(|patience| Instant::now() + patience),
+            pause: SHORTEST,
+            failures: 0,
         }
-        (_, Location::Sqlite(_)) => anyhow!(
-            "cannot open the database ({name}): {error}; make sure that it is one of Tidings, that its folder exists and \
-             that this user may write there"
-        ),
-        (_, Location::Postgres(_)) => anyhow!(
-            "cannot open the database ({name}): {error}; make sure that it runs and that DATABASE_URL has its address, \
-             database, user and password"
-        ),
+    }
+
+    /// Waits until it is time for another one, or says why there is none.
+    pub(super) async fn failed(&mut self, failure: Failure) -> Result<()> {
+        match failure {
+            Failure::Away(cause) if self.until.is_none_or(|until| Instant::now() < until) => {
+                tracing::warn!("waiting for the database ({}): {cause}", describe(self.location));
+            }
+            lasting => return Err(lasting.into_error(self.location)),
+        }
+        self.failures += 1;
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST);
+        Ok(())
+    }
+
+    pub(super) fn worked(&self) {
+        if self.failures > 0 {
+            tracing::info!(failures = self.failures, "the database is there");
+        }
+    }
+}
+
+/// Brings a database up to date and answers how many migrations that took. One that is away is waited for
+/// for a while: it may have been started together with this.
+pub(crate) async fn migrate(location: &Location) -> Result<usize> {
+    let mut attempts = Attempts::at(location, Some(PATIENCE));
+    loop {
+        match open(location, Schema::Migrate).await {
+            Ok((db, applied)) => {
+                db.close().await;
+                return Ok(applied);
+            }
+            Err(failure) => attempts.failed(failure).await?,
+        }
     }
 }
 
@@ -102,5 +207,8 @@ pub(crate) async fn open_existing(settings: &Settings) -> Result<Db> {
             path.display()
         );
     }
-    open(&location, Schema::Check).await
+    match open(&location, Schema::Check).await {
+        Ok((db, _)) => Ok(db),
+        Err(failure) => Err(failure.into_error(&location)),
+    }
 }

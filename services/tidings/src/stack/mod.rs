@@ -2,6 +2,10 @@
 //!
 //! The services do not know each other. Here they get the same database, the same broker and the same
 //! clock, and run side by side until the first of them fails or the process is asked to end.
+//!
+//! Listeners come first. Then the database is opened and the topics are made sure of, each for as long as
+//! it takes, and whatever works on them begins when they are there. Nothing gets at the database before its
+//! schema was found to be the one of this version: there is no [`Db`] until then.
 
 mod broker;
 pub(crate) mod database;
@@ -9,8 +13,9 @@ mod health;
 mod services;
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use secrecy::ExposeSecret;
@@ -20,11 +25,13 @@ use tidings_messaging::Connection;
 use tidings_runtime::data_dir::DataDir;
 use tidings_runtime::health::Health;
 use tidings_runtime::settings::{Profile, Settings};
-use tidings_runtime::shutdown::{Supervisor, on_signals};
+use tidings_runtime::shutdown::{Supervisor, SupervisorError, on_signals};
 use tidings_runtime::telemetry::{self, MetricsHandle};
 use tidings_runtime::{http_client, ops};
 use tidings_signing::Secret;
 use tidings_storage::{Db, Location};
+use tokio::sync::SetOnce;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::database::Schema;
@@ -34,6 +41,9 @@ use crate::{BUILD, banner::say};
 
 /// Where webhooks go if nothing is said about it.
 const DEFAULT_WEBHOOK_URL: &str = "http://localhost:3010/webhooks";
+
+/// What takes longer than this to be there is worth a word to whoever waits for it.
+const PROMPT: Duration = Duration::from_secs(2);
 
 /// A service that can run in a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +69,10 @@ impl Role {
 struct Parts {
     settings: Settings,
     clock: Arc<dyn Clock>,
-    db: Db,
+    location: Location,
+    schema: Schema,
+    /// Set once the database answers, has the right schema, and has in it what a service begins with.
+    db: Arc<SetOnce<Db>>,
     connection: Connection,
     /// Where the default endpoint is.
     webhook_url: WebhookUrl,
@@ -87,7 +100,6 @@ pub(crate) async fn up_until(
     refuse_missing_tls(&settings)?;
     http_client::install_crypto_provider();
     let location = database::location(&settings);
-    let embedded_database = matches!(location, Location::Sqlite(_));
     let folder = database::lock(&location)?;
     let _broker_folder = match &settings.kafka_brokers {
         None if !is_locked(folder.as_ref(), &settings.data_dir) => Some(DataDir::lock(&settings.data_dir)?),
@@ -118,12 +130,12 @@ pub(crate) async fn up_until(
         (None, Some(broker)) => broker.addr().to_string(),
         (None, None) => bail!("no broker"),
     };
-    let db = database::open(&location, Schema::Migrate).await?;
-    if embedded_database {
-        // This process holds the lock of the database's folder, so whoever had leases is gone.
-        tidings_delivery::clear_leases(&db).await?;
-    }
-    let parts = parts(settings, db, brokers.clone(), webhook_url.clone());
+    let parts = parts(
+        settings,
+        (location, Schema::Migrate),
+        brokers.clone(),
+        webhook_url.clone(),
+    );
 
     if let Some(broker) = broker {
         supervisor.spawn_support("broker", broker::watch(broker, supervisor.support_token()));
@@ -131,23 +143,43 @@ pub(crate) async fn up_until(
     if let Some(receiver) = receiver {
         supervisor.spawn_support("receiver", receiver.run(supervisor.support_token()));
     }
-    services::spawn(&parts, Role::ALL, Some(gateway), &mut supervisor).await?;
-    if embedded_broker {
-        // A moment only. An external broker may be away, which keeps nobody from sending messages.
-        supervisor.token().run_until_cancelled(parts.topics.cancelled()).await;
+    services::spawn(&parts, Role::ALL, Some(gateway), &mut supervisor)?;
+    let announce = async {
+        if timeout(PROMPT, parts.db.wait()).await.is_err() {
+            say(&format!(
+                "not ready yet: http://{api}/health/ready says what is missing"
+            ));
+        }
+        parts.db.wait().await;
+        // An external broker may be away, which keeps nobody from sending messages.
+        let _ = timeout(PROMPT, parts.topics.cancelled()).await;
+        ready(&Places {
+            settings: &parts.settings,
+            database: database::describe(&parts.location),
+            api,
+            broker: (brokers, embedded_broker),
+            publishing: parts.topics.is_cancelled(),
+            webhooks: (webhook_url.to_string(), built_in_receiver),
+        });
+    };
+    run(supervisor, announce).await?;
+    close(parts).await;
+    Ok(())
+}
+
+/// Runs until the end, and announces meanwhile what there is to announce.
+async fn run(supervisor: Supervisor, announce: impl Future<Output = ()>) -> Result<(), SupervisorError> {
+    let mut running = pin!(supervisor.run());
+    tokio::select! {
+        ended = &mut running => ended,
+        () = announce => running.await,
     }
-    ready(&Places {
-        settings: &parts.settings,
-        database: database::describe(&location),
-        api,
-        broker: (brokers, embedded_broker),
-        webhooks: (webhook_url.to_string(), built_in_receiver),
-    });
-    let db = parts.db.clone();
-    drop(parts);
-    let ended = supervisor.run().await;
-    db.close().await;
-    Ok(ended?)
+}
+
+async fn close(parts: Parts) {
+    if let Some(db) = parts.db.get() {
+        db.clone().close().await;
+    }
 }
 
 /// Whether it is this folder that was locked.
@@ -183,8 +215,7 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
     };
     let api = gateway.as_ref().map(Gateway::addr);
     let mut supervisor = Supervisor::new(on_signals()?);
-    let db = database::open(&location, Schema::Check).await?;
-    let parts = parts(settings, db, brokers, webhook_url);
+    let parts = parts(settings, (location, Schema::Check), brokers, webhook_url);
     let listen = parts.settings.ops_listen;
     let (ops, serving) = ops::serve(
         listen,
@@ -194,7 +225,7 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
         supervisor.support_token(),
     )?;
     supervisor.spawn_support("ops listener", serving);
-    services::spawn(&parts, &[role], gateway, &mut supervisor).await?;
+    services::spawn(&parts, &[role], gateway, &mut supervisor)?;
     if let Some(api) = api {
         say(&format!("API on http://{api}"));
     }
@@ -202,11 +233,14 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
         "{} is running · health and metrics on http://{ops} · Ctrl-C stops",
         role.name()
     ));
-    let db = parts.db.clone();
-    drop(parts);
-    let ended = supervisor.run().await;
-    db.close().await;
-    Ok(ended?)
+    let announce = async {
+        parts.db.wait().await;
+        parts.topics.cancelled().await;
+        say(&format!("{} is ready", role.name()));
+    };
+    run(supervisor, announce).await?;
+    close(parts).await;
+    Ok(())
 }
 
 /// What the Kafka client would say about it helps nobody.
@@ -226,7 +260,12 @@ fn refuse_missing_tls(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-fn parts(settings: Settings, db: Db, brokers: String, webhook_url: WebhookUrl) -> Parts {
+fn parts(
+    settings: Settings,
+    (location, schema): (Location, Schema),
+    brokers: String,
+    webhook_url: WebhookUrl,
+) -> Parts {
     let properties = settings
         .exposed_kafka_properties()
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -236,7 +275,9 @@ fn parts(settings: Settings, db: Db, brokers: String, webhook_url: WebhookUrl) -
     };
     Parts {
         clock: Arc::new(SystemClock),
-        db,
+        location,
+        schema,
+        db: Arc::default(),
         connection,
         webhook_url,
         health: Health::new(),

@@ -1,24 +1,28 @@
 //! The services of a process, each as a task under supervision.
 
 use anyhow::{Context, Result};
+use tidings_delivery::endpoints;
 use tidings_events::TOPICS;
 use tidings_gateway::Gateway;
 use tidings_messaging::{TopicsError, relay, topics};
 use tidings_runtime::http_client::OutwardClient;
 use tidings_runtime::shutdown::Supervisor;
 use tidings_storage::outbox::{self, RelayOutbox};
+use tidings_storage::{Db, Location};
 
+use super::database::{self, Attempts, Failure};
 use super::{Parts, Role, health};
 use crate::BUILD;
 
 /// Starts these services, the gateway on the port that it has got.
-pub(super) async fn spawn(
+pub(super) fn spawn(
     parts: &Parts,
     roles: &[Role],
     mut gateway: Option<Gateway>,
     supervisor: &mut Supervisor,
 ) -> Result<()> {
     health::register(parts)?;
+    spawn_database(parts, roles, supervisor);
     spawn_topics(parts, supervisor);
     for role in roles {
         match role {
@@ -26,11 +30,8 @@ pub(super) async fn spawn(
                 let gateway = gateway.take().context("the gateway has no port")?;
                 spawn_gateway(gateway, parts, supervisor);
             }
-            Role::Delivery => spawn_delivery(parts, supervisor).await?,
-            Role::Audit => {
-                health::register_audit(parts);
-                spawn_audit(parts, supervisor);
-            }
+            Role::Delivery => spawn_delivery(parts, supervisor)?,
+            Role::Audit => spawn_audit(parts, supervisor),
         }
     }
     if roles.iter().any(|role| matches!(role, Role::Gateway | Role::Delivery)) {
@@ -39,10 +40,61 @@ pub(super) async fn spawn(
     Ok(())
 }
 
+/// What there is to do before a service can begin; the name of its tasks.
+const START: &str = "the start";
+
+/// Opens the database as soon as it answers, and hands it out once it has in it what services begin with.
+fn spawn_database(parts: &Parts, roles: &[Role], supervisor: &mut Supervisor) {
+    let (location, schema) = (parts.location.clone(), parts.schema);
+    let (opened, health, clock) = (parts.db.clone(), parts.health.clone(), parts.clock.clone());
+    let (url, secret) = (parts.webhook_url.clone(), parts.settings.webhook_secret.clone());
+    let (delivers, audits) = (roles.contains(&Role::Delivery), roles.contains(&Role::Audit));
+    let cancel = supervisor.token();
+    supervisor.spawn(START, async move {
+        let attempt = async || -> Result<Db, Failure> {
+            let (db, _) = database::open(&location, schema).await?;
+            if matches!(location, Location::Sqlite(_)) {
+                // This process holds the lock of the database's folder, so whoever had leases is gone.
+                tidings_delivery::clear_leases(&db).await?;
+            }
+            if delivers {
+                endpoints::ensure_default(&db, &clock, &url, &secret).await?;
+            }
+            Ok(db)
+        };
+        let opening = async {
+            let mut attempts = Attempts::at(&location, None);
+            loop {
+                match attempt().await {
+                    Ok(db) => {
+                        attempts.worked();
+                        break anyhow::Ok(db);
+                    }
+                    Err(failure) => attempts.failed(failure).await?,
+                }
+            }
+        };
+        let db = match location {
+            // Short, and not to be left half done.
+            Location::Sqlite(_) => Some(opening.await),
+            Location::Postgres(_) => cancel.run_until_cancelled(opening).await,
+        };
+        if let Some(db) = db.transpose()? {
+            health::register_database(&health, &db);
+            if audits {
+                health::register_audit(&health, &db);
+            }
+            opened.set(db)?;
+        }
+        cancel.cancelled().await;
+        anyhow::Ok(())
+    });
+}
+
 /// Creates the topics as soon as the broker answers. What needs them waits for that; the gateway does not.
 fn spawn_topics(parts: &Parts, supervisor: &mut Supervisor) {
     let (connection, ready, cancel) = (parts.connection.clone(), parts.topics.clone(), supervisor.token());
-    supervisor.spawn("topics", async move {
+    supervisor.spawn(START, async move {
         match topics::ensure_with_retry(&connection, TOPICS, &cancel).await {
             Ok(()) => ready.cancel(),
             Err(TopicsError::Cancelled) => {}
@@ -65,39 +117,35 @@ fn spawn_gateway(gateway: Gateway, parts: &Parts, supervisor: &mut Supervisor) {
     supervisor.spawn("gateway", gateway.run(parts, supervisor.token()));
 }
 
-async fn spawn_delivery(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
+fn spawn_delivery(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
     let settings = &parts.settings;
-    tidings_delivery::endpoints::ensure_default(&parts.db, &parts.clock, &parts.webhook_url, &settings.webhook_secret)
-        .await
-        .context("the default webhook endpoint could not be set up")?;
-    let delivery = tidings_delivery::Parts {
-        db: parts.db.clone(),
-        clock: parts.clock.clone(),
-        connection: parts.connection.clone(),
-        client: OutwardClient::new(settings.webhook_allow.clone())?,
-        schedule: settings.retry_schedule.clone(),
-        attempt_timeout: settings.attempt_timeout,
-    };
-    let (topics, cancel) = (parts.topics.clone(), supervisor.token());
+    let client = OutwardClient::new(settings.webhook_allow.clone())?;
+    let (clock, connection) = (parts.clock.clone(), parts.connection.clone());
+    let (schedule, attempt_timeout) = (settings.retry_schedule.clone(), settings.attempt_timeout);
+    let (ground, cancel) = (parts.ground(), supervisor.token());
     supervisor.spawn("delivery", async move {
-        match cancel.run_until_cancelled(topics.cancelled()).await {
-            Some(()) => tidings_delivery::run(delivery, cancel).await,
-            None => Ok(()),
-        }
+        let Some(db) = cancel.run_until_cancelled(ground).await else {
+            return Ok(());
+        };
+        let parts = tidings_delivery::Parts {
+            db,
+            clock,
+            connection,
+            client,
+            schedule,
+            attempt_timeout,
+        };
+        tidings_delivery::run(parts, cancel).await
     });
     Ok(())
 }
 
 fn spawn_audit(parts: &Parts, supervisor: &mut Supervisor) {
-    let audit = tidings_audit::Parts {
-        db: parts.db.clone(),
-        clock: parts.clock.clone(),
-        connection: parts.connection.clone(),
-    };
-    let (topics, cancel) = (parts.topics.clone(), supervisor.token());
+    let (clock, connection) = (parts.clock.clone(), parts.connection.clone());
+    let (ground, cancel) = (parts.ground(), supervisor.token());
     supervisor.spawn("audit", async move {
-        match cancel.run_until_cancelled(topics.cancelled()).await {
-            Some(()) => tidings_audit::run(audit, cancel).await,
+        match cancel.run_until_cancelled(ground).await {
+            Some(db) => tidings_audit::run(tidings_audit::Parts { db, clock, connection }, cancel).await,
             None => Ok(()),
         }
     });
@@ -107,16 +155,29 @@ fn spawn_audit(parts: &Parts, supervisor: &mut Supervisor) {
 fn spawn_relay(parts: &Parts, supervisor: &mut Supervisor) {
     let (db, cancel) = (parts.db.clone(), supervisor.token());
     supervisor.spawn("outbox signals", async move {
-        outbox::exchange(db, cancel.clone()).await;
+        if let Some(db) = cancel.run_until_cancelled(db.wait()).await {
+            outbox::exchange(db.clone(), cancel.clone()).await;
+        }
         cancel.cancelled().await;
         anyhow::Ok(())
     });
-    let (source, connection) = (RelayOutbox::new(parts.db.clone()), parts.connection.clone());
-    let (topics, cancel) = (parts.topics.clone(), supervisor.token());
+    let connection = parts.connection.clone();
+    let (ground, cancel) = (parts.ground(), supervisor.token());
     supervisor.spawn("relay", async move {
-        match cancel.run_until_cancelled(topics.cancelled()).await {
-            Some(()) => relay::run(source, &connection, cancel).await,
+        match cancel.run_until_cancelled(ground).await {
+            Some(db) => relay::run(RelayOutbox::new(db), &connection, cancel).await,
             None => Ok(()),
         }
     });
+}
+
+impl Parts {
+    /// What a service stands on: completes with the database when that is open and the topics are there.
+    fn ground(&self) -> impl Future<Output = Db> + Send + 'static {
+        let (db, topics) = (self.db.clone(), self.topics.clone());
+        async move {
+            topics.cancelled().await;
+            db.wait().await.clone()
+        }
+    }
 }

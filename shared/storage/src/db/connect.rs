@@ -2,8 +2,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError};
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use super::group::GroupWriter;
@@ -16,6 +18,9 @@ const POSTGRES_CONNECTIONS: u32 = 24;
 const SQLITE_READERS: u32 = 4;
 /// How long a request waits for a connection before it is told to come back.
 const ACQUIRE: Duration = Duration::from_secs(2);
+/// A connection that nobody has used for so long is asked whether it is still there before it is used. After
+/// a restart of the server few requests then meet one that is not.
+const STALE: Duration = Duration::from_secs(1);
 /// After this PostgreSQL itself ends a statement, so that none outlives the request that sent it for long.
 const STATEMENT: &str = "10s";
 
@@ -58,19 +63,36 @@ impl Db {
 }
 
 async fn postgres(url: &SecretString) -> Result<DatabaseConnection, DbErr> {
+    knock(url).await?;
     let mut options = ConnectOptions::new(url.expose_secret());
     options
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(ACQUIRE)
         .connect_timeout(ACQUIRE)
-        .test_before_acquire(false)
+        .test_before_acquire_if_idle_for(STALE)
         .sqlx_logging(false)
-        .map_sqlx_postgres_opts(|options| {
-            options
-                .application_name("tidings")
-                .options([("statement_timeout", STATEMENT), ("lock_timeout", STATEMENT)])
-        });
+        .map_sqlx_postgres_opts(session);
     Database::connect(options).await
+}
+
+fn session(options: PgConnectOptions) -> PgConnectOptions {
+    options
+        .application_name("tidings")
+        .options([("statement_timeout", STATEMENT), ("lock_timeout", STATEMENT)])
+}
+
+/// Connects once, for the reason why that does not work. A pool tries by itself until its time is over, and
+/// then knows nothing but that.
+async fn knock(url: &SecretString) -> Result<(), DbErr> {
+    let failed = |error: SqlxError| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)));
+    let options = session(url.expose_secret().parse().map_err(failed)?);
+    let connecting = tokio::time::timeout(ACQUIRE, PgConnection::connect_with(&options));
+    let connection = connecting.await.unwrap_or_else(|_| {
+        let silence = format!("no answer within {ACQUIRE:?}");
+        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, silence).into())
+    });
+    let closed = connection.map_err(failed)?.close().await;
+    closed.map_err(failed)
 }
 
 async fn sqlite(path: &std::path::Path, connections: u32, read_only: bool) -> Result<DatabaseConnection, DbErr> {
