@@ -4,14 +4,12 @@ use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tidings_domain::{Contact, ContactId, ContactName, PhoneNumber};
 use uuid::Uuid;
 
 use crate::entities::contact::{ActiveModel, Column, Entity, Model};
-use crate::{Error, Result, Tx};
+use crate::{Error, Result, Tx, bulk};
 
 impl TryFrom<Model> for Contact {
     type Error = Error;
@@ -40,22 +38,18 @@ pub async fn insert_all(tx: &Tx<'_>, contacts: &[&Contact]) -> Result<Vec<Contac
         deleted_at: Set(None),
         version: Set(contact.version),
     });
-    if contacts.is_empty() {
-        return Ok(Vec::new());
-    }
     let same_phone = OnConflict::column(Column::Phone)
         .target_and_where(Column::DeletedAt.is_null())
         .do_nothing()
         .to_owned();
-    let added = Entity::insert_many(rows)
-        .on_conflict(same_phone)
-        .exec_with_returning_keys(tx.conn())
-        .await;
-    match added {
-        Ok(added) => Ok(added.into_iter().map(ContactId::from).collect()),
-        Err(DbErr::RecordNotInserted) => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
-    }
+    let added = bulk::insert_with(tx, rows, &[], |statement| {
+        statement.on_conflict(same_phone.clone()).returning_col(Column::Id);
+    });
+    let added = added
+        .await?
+        .into_iter()
+        .map(|row| Ok(row.try_get::<Uuid>("", "id")?.into()));
+    added.collect()
 }
 
 /// Changes what is given; answers the contact as it is then, or `None` if there is none.
@@ -116,7 +110,11 @@ pub async fn find_by_phones(conn: &impl ConnectionTrait, phones: &[&PhoneNumber]
     if phones.is_empty() {
         return Ok(Vec::new());
     }
-    let found = existing_rows().filter(Column::Phone.is_in(phones.iter().map(|phone| phone.as_str())));
+    let found = existing_rows().filter(bulk::is_any(
+        conn.get_database_backend(),
+        Column::Phone,
+        phones.iter().map(|phone| phone.as_str()),
+    ));
     found.all(conn).await?.into_iter().map(Contact::try_from).collect()
 }
 
@@ -125,10 +123,11 @@ pub async fn existing(conn: &impl ConnectionTrait, ids: BTreeSet<ContactId>) -> 
     if ids.is_empty() {
         return Ok(HashSet::new());
     }
-    let existing = existing_rows()
-        .select_only()
-        .column(Column::Id)
-        .filter(Column::Id.is_in(ids.into_iter().map(ContactId::as_uuid)));
+    let existing = existing_rows().select_only().column(Column::Id).filter(bulk::is_any(
+        conn.get_database_backend(),
+        Column::Id,
+        ids.into_iter().map(ContactId::as_uuid),
+    ));
     let ids: Vec<Uuid> = existing.into_tuple().all(conn).await?;
     Ok(ids.into_iter().map(ContactId::from).collect())
 }

@@ -13,7 +13,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityT
 use sha2::{Digest, Sha256};
 
 use crate::entities::idempotency_key::{ActiveModel, Column, Entity};
-use crate::{Error, Result, Tx, clock};
+use crate::{Error, Result, Tx, bulk, clock};
 
 /// How long an answer is kept.
 pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -128,11 +128,11 @@ pub async fn store_all(tx: &Tx<'_>, answers: Vec<(&RequestKey, StoredAnswer)>, n
     let too_old = OnConflict::columns([Column::Caller, Column::Operation, Column::Key])
         .update_columns([Column::Fingerprint, Column::Status, Column::Body, Column::CreatedAt])
         .to_owned();
-    Entity::insert_many(rows)
-        .on_conflict(too_old)
-        .exec_without_returning(tx.conn())
-        .await?;
-    Ok(())
+    bulk::insert_with(tx, rows, &[], |statement| {
+        statement.on_conflict(too_old.clone());
+    })
+    .await
+    .map(drop)
 }
 
 /// Drops what is kept no longer; answers how much that was.

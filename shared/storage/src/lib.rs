@@ -7,6 +7,7 @@
 //! agree on them.
 
 pub mod audit;
+mod bulk;
 mod clock;
 pub mod contacts;
 mod db;

@@ -69,7 +69,7 @@ impl Intake {
 impl Application {
     /// Accepts a message, unless that was done before.
     pub(super) async fn accept(&self, request: Request) -> Answer {
-        let db = self.db.clone();
+        let db = self.db()?;
         let in_flight = match &request.once {
             Some(once) => Some(self.in_flight.enter(&once.request).ok_or(Refused::InFlight)?),
             None => None,
