@@ -21,7 +21,7 @@ pub mod idempotency;
 pub mod messages;
 pub mod outbox;
 
-pub use db::{Db, Location, Tx};
+pub use db::{Db, Location, Turn, Tx};
 pub use error::{Error, may_open_later};
 /// What the reading functions take: [`Db::read`], or a transaction's [`Tx::conn`].
 pub use sea_orm::ConnectionTrait;

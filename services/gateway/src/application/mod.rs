@@ -91,7 +91,13 @@ impl Application {
         E: From<Error> + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.carry_out(query(self.db()?)).await
+        let db = self.db()?;
+        let query = query(db.clone());
+        self.carry_out(async move {
+            let _turn = db.turn().await?;
+            query.await
+        })
+        .await
     }
 
     /// Runs `work` in a transaction.

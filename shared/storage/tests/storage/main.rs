@@ -6,6 +6,7 @@ mod dead_letters;
 mod deliveries;
 mod idempotency;
 mod outbox;
+mod recovery;
 mod writing;
 
 use tidings_domain::{
