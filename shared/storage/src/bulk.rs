@@ -8,10 +8,7 @@ use std::collections::BTreeMap;
 
 use sea_orm::sea_query::extension::postgres::PgFunc;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Func, InsertStatement, Query, Value};
-use sea_orm::{
-    ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IdenStatic, Iterable,
-    QueryResult,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, Iterable, QueryResult};
 use uuid::Uuid;
 
 use crate::{Result, Tx};
@@ -32,11 +29,13 @@ pub(crate) async fn insert_with<A: ActiveModelTrait>(
     refine: impl Fn(&mut InsertStatement),
 ) -> Result<Vec<QueryResult>> {
     let mut returned = Vec::new();
-    for ((_, columns), rows) in alike(rows) {
+    for (which, rows) in alike(rows) {
+        let columns = ColumnOf::<A>::iter().zip(which).filter(|(_, there)| *there);
+        let columns = columns.map(|(column, _)| column);
         let mut statement = Query::insert();
         statement
             .into_table(A::Entity::default())
-            .columns(columns.into_iter().chain(computed.iter().map(|(column, _)| *column)));
+            .columns(columns.chain(computed.iter().map(|(column, _)| *column)));
         let computed = computed.iter().map(|(_, expression)| expression.clone());
         match tx.backend() {
             DbBackend::Postgres => {
@@ -94,32 +93,21 @@ pub(crate) fn by_id<C: ColumnTrait>(backend: DbBackend, id: C, values: Vec<(Uuid
 }
 
 type Row = Vec<Value>;
-type Columns<A> = (Vec<&'static str>, Vec<ColumnOf<A>>);
 
 /// Rows by which of their columns have a value; the others are null by themselves.
-fn alike<A: ActiveModelTrait>(rows: impl IntoIterator<Item = A>) -> Vec<(Columns<A>, Vec<Row>)> {
-    let mut alike: BTreeMap<Vec<&'static str>, (Vec<ColumnOf<A>>, Vec<Row>)> = BTreeMap::new();
+fn alike<A: ActiveModelTrait>(rows: impl IntoIterator<Item = A>) -> BTreeMap<Vec<bool>, Vec<Row>> {
+    let mut alike: BTreeMap<_, Vec<Row>> = BTreeMap::new();
     for row in rows {
-        let (mut names, mut columns, mut values) = (Vec::new(), Vec::new(), Vec::new());
-        for column in ColumnOf::<A>::iter() {
-            if let ActiveValue::Set(value) | ActiveValue::Unchanged(value) = row.get(column)
-                && value.is_some()
-            {
-                names.push(column.as_str());
-                columns.push(column);
-                values.push(value);
-            }
-        }
+        let values: Vec<_> = ColumnOf::<A>::iter()
+            .map(|column| row.get(column).into_value().filter(Value::is_some))
+            .collect();
+        let which = values.iter().map(Option::is_some).collect();
         alike
-            .entry(names)
-            .or_insert_with(|| (columns, Vec::new()))
-            .1
-            .push(values);
+            .entry(which)
+            .or_default()
+            .push(values.into_iter().flatten().collect());
     }
-    let groups = alike
-        .into_iter()
-        .map(|(names, (columns, rows))| ((names, columns), rows));
-    groups.collect()
+    alike
 }
 
 /// The values of each column, of which there is at least one.

@@ -60,7 +60,7 @@ impl Turns {
             }
         };
         let turn = timeout(self.patience, waiting).await;
-        turn.map_err(|_| Error::timed_out("waiting for a connection"))
+        turn.map_err(|_| Error::given_up("waiting for a connection"))
     }
 }
 
