@@ -12,4 +12,5 @@ mod outages;
 mod races;
 mod routing;
 mod service;
+mod together;
 mod tracing;
