@@ -97,9 +97,6 @@ impl Planner {
     }
 
     async fn plan(&self, planned: Vec<Planned>) -> Result<(), tidings_storage::Error> {
-        if let Some(oldest) = planned.iter().map(|planned| planned.event.time).min() {
-            self.sender.note_planned(oldest);
-        }
         let sender = self.sender.clone();
         let endpoints = self.sender.directory.current(&self.sender.db).await?;
         let owed = owed(&endpoints, planned);
