@@ -35,21 +35,18 @@ async fn it_tells_how_it_is() {
 
         let id = stack.send_message(1).await;
         stack.message_becomes(&id, "delivered").await;
-        let page = stack
-            .client()
-            .get(stack.url("/metrics"))
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
         for metric in [
             "tidings_http_requests_total",
             "tidings_relay_published_total",
             "tidings_deliveries_total",
         ] {
-            assert!(page.contains(metric), "{metric} is missing in\n{page}");
+            // What is done is counted right after.
+            eventually(metric, async || {
+                let request = stack.client().get(stack.url("/metrics")).send();
+                let page = request.await.unwrap().text().await.unwrap();
+                if page.contains(metric) { Ok(()) } else { Err(page) }
+            })
+            .await;
         }
         stack.finish().await;
     }

@@ -25,13 +25,18 @@ impl Ledger {
         }
     }
 
-    /// Where nothing is killed, no receiver gets again what it has acknowledged. (A relay that hands a shard
-    /// over may leave a second copy of a record on Kafka: consumers know it by its `ce_id`, and it is counted.)
+    /// Where nothing is killed, nothing comes twice to anybody outside either.
     pub fn must_not_repeat(&mut self) {
         let mut wrong = Vec::new();
         for (id, receipts) in &self.receipts {
             if receipts.iter().filter(|receipt| receipt.status < 300).count() > 1 {
                 wrong.push((id.clone(), format!("received again: {receipts:?}")));
+            }
+        }
+        let mut copies = HashSet::new();
+        for record in &self.records {
+            if !copies.insert(&record.event_id) {
+                wrong.push((record.event.key.clone(), format!("published again: {record}")));
             }
         }
         self.problems(wrong);

@@ -8,8 +8,8 @@ use super::Ledger;
 use crate::load::{Answer, Attempt};
 use crate::strikes::Outage;
 
-/// How soon a gateway without its database says so. It lets nobody wait for more than ten seconds.
-const SOON: Duration = Duration::from_secs(12);
+/// How soon a gateway without its database says so.
+const SOON: Duration = Duration::from_secs(6);
 /// What is left of a PostgreSQL that was killed may finish what it was doing.
 const LAST_GASP: Duration = Duration::from_secs(2);
 

@@ -14,7 +14,18 @@ use crate::{eventually, in_time};
 async fn a_milestone_is_passed_when_all_before_it_has_taken_effect() {
     on_each_broker(async |broker| {
         let (topic, group) = (broker.topic(3).await, group());
-        let set = async || Milestone::set(&broker.connection, &group, [&topic[..]]).await.unwrap();
+        let set = async || {
+            in_time("setting a milestone", async {
+                loop {
+                    match Milestone::set(&broker.connection, &group, [&topic[..]]).await {
+                        Ok(milestone) => return milestone,
+                        // A partition that is new may not be led by anybody yet.
+                        Err(_) => sleep(Duration::from_millis(20)).await,
+                    }
+                }
+            })
+            .await
+        };
         assert!(set().await.is_passed().await.unwrap(), "there is nothing");
 
         let outbox = MemoryOutbox::default();
