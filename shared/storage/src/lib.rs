@@ -19,6 +19,7 @@ pub mod events;
 pub mod idempotency;
 pub mod messages;
 pub mod outbox;
+pub mod users;
 
 pub use db::{Db, Location, Tx};
 pub use error::{Error, may_open_later};

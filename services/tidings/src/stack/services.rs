@@ -1,9 +1,12 @@
 //! The services of a process, each as a task under supervision.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use tidings_delivery::endpoints;
 use tidings_events::TOPICS;
 use tidings_gateway::Gateway;
+use tidings_gateway::location::{Locator, Tuning};
 use tidings_messaging::{TopicsError, relay, topics};
 use tidings_runtime::http_client::OutwardClient;
 use tidings_runtime::shutdown::Supervisor;
@@ -28,7 +31,7 @@ pub(super) fn spawn(
         match role {
             Role::Gateway => {
                 let gateway = gateway.take().context("the gateway has no port")?;
-                spawn_gateway(gateway, parts, supervisor);
+                spawn_gateway(gateway, parts, supervisor)?;
             }
             Role::Delivery => spawn_delivery(parts, supervisor)?,
             Role::Audit => spawn_audit(parts, supervisor),
@@ -105,16 +108,29 @@ fn spawn_topics(parts: &Parts, supervisor: &mut Supervisor) {
     });
 }
 
-fn spawn_gateway(gateway: Gateway, parts: &Parts, supervisor: &mut Supervisor) {
+fn spawn_gateway(gateway: Gateway, parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
+    let settings = &parts.settings;
+    let locator = Locator::new(
+        settings.geoip_url.clone(),
+        settings.geoip_database.as_deref(),
+        settings.local_country.clone(),
+        Tuning::default(),
+        parts.clock.clone(),
+    )?;
     let parts = tidings_gateway::Parts {
         db: parts.db.clone(),
         clock: parts.clock.clone(),
-        api_key: parts.settings.api_key.clone(),
+        api_key: settings.api_key.clone(),
+        open_contracts: settings.open_contracts,
+        public_url: settings.public_url.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
+        locator: Arc::new(locator),
         health: parts.health.clone(),
         metrics: parts.in_development().then(|| parts.metrics.clone()),
         build: BUILD,
     };
     supervisor.spawn("gateway", gateway.run(parts, supervisor.token()));
+    Ok(())
 }
 
 fn spawn_delivery(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
