@@ -10,14 +10,14 @@
 //!
 //! **What may be changed safely.** The size of a group, and for how long it gathers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tidings_domain::{Clock, EndpointId, MessageStatus};
 use tidings_events::{EventRecord, MessageDelivered, MessageFailed, Origin, WebhookEndpointDisabled};
-use tidings_storage::deliveries::Verdict;
+use tidings_storage::deliveries::{Settled, Verdict};
 use tidings_storage::messages::Settlement;
 use tidings_storage::{Tx, deliveries, endpoints, messages, outbox};
 use tokio::sync::mpsc;
@@ -68,14 +68,6 @@ pub(crate) async fn run(sender: Arc<Sender>, mut outcomes: mpsc::Receiver<Outcom
         () = settling => {}
         () = overdue => tracing::warn!("the database does not answer, so the last attempts are not recorded and will be made again"),
     }
-}
-
-/// What writing an outcome down came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Settled {
-    Recorded,
-    /// The lease had been lost, or it was recorded by a commit whose answer did not come.
-    Ignored,
 }
 
 async fn settle(sender: &Arc<Sender>, group: Vec<Outcome>) {
@@ -162,23 +154,26 @@ async fn write_group(tx: &Tx<'_>, group: &[Outcome], clock: &dyn Clock) -> Resul
             verdict: &outcome.verdict,
         })
         .collect();
-    let counts = deliveries::settle(tx, &outcomes).await?;
+    let settled = deliveries::settle(tx, &outcomes).await?;
     let recorded: Vec<_> = group
         .iter()
-        .zip(&counts)
-        .filter(|(_, counts)| **counts)
-        .map(|(outcome, _)| outcome)
+        .zip(&settled)
+        .filter_map(|(outcome, settled)| match settled {
+            Settled::Recorded { failing_since } => Some((outcome, *failing_since)),
+            Settled::Ignored => None,
+        })
         .collect();
-    settle_messages(tx, &recorded, clock).await?;
-    let disabled = note_health(tx, recorded.into_iter(), clock).await?;
-    let settled = counts
-        .into_iter()
-        .map(|counts| if counts { Settled::Recorded } else { Settled::Ignored });
-    Ok((settled.collect(), disabled))
+    settle_messages(tx, recorded.iter().map(|(outcome, _)| *outcome), clock).await?;
+    let disabled = note_health(tx, &recorded, clock).await?;
+    Ok((settled, disabled))
 }
 
 /// Settles the messages that these deliveries decide about.
-async fn settle_messages(tx: &Tx<'_>, recorded: &[&Outcome], clock: &dyn Clock) -> Result<(), tidings_storage::Error> {
+async fn settle_messages<'a>(
+    tx: &Tx<'_>,
+    recorded: impl Iterator<Item = &'a Outcome>,
+    clock: &dyn Clock,
+) -> Result<(), tidings_storage::Error> {
     let (mut settlements, mut causes) = (Vec::new(), HashMap::new());
     for outcome in recorded {
         let Some(id) = outcome.lease.message else { continue };
@@ -215,32 +210,33 @@ fn origin(cause: Option<&EventRecord>, clock: &dyn Clock) -> Origin {
 /// How the attempts of one group went for one endpoint.
 #[derive(Default)]
 struct Health<'a> {
+    /// Before them.
+    failing_since: Option<DateTime<Utc>>,
     worked: bool,
     gone: Option<&'a Outcome>,
     /// The first that failed.
     failed: Option<&'a Outcome>,
 }
 
-/// Notes which endpoints work and which fail, and disables those that are gone or have failed for too
-/// long. In the order of their ids, as everyone does who locks several of them.
-async fn note_health<'a>(
+/// Notes which endpoints work and which fail, where that has changed, and disables those that are gone or
+/// have failed for too long. In the order of their ids, as everyone does who locks several of them.
+async fn note_health(
     tx: &Tx<'_>,
-    outcomes: impl Iterator<Item = &'a Outcome>,
+    outcomes: &[(&Outcome, Option<DateTime<Utc>>)],
     clock: &dyn Clock,
 ) -> Result<Vec<EndpointId>, tidings_storage::Error> {
-    let mut endpoints: BTreeMap<&EndpointId, Health<'a>> = BTreeMap::new();
-    for outcome in outcomes {
+    let mut endpoints: BTreeMap<&EndpointId, Health<'_>> = BTreeMap::new();
+    for (outcome, failing_since) in outcomes {
         let health = endpoints.entry(&outcome.lease.endpoint).or_default();
         let result = &outcome.attempt.result;
+        health.failing_since = *failing_since;
         health.worked |= result.acknowledged();
-        health.gone = health.gone.or(result.gone().then_some(outcome));
-        health.failed = health.failed.or((!result.acknowledged()).then_some(outcome));
+        health.gone = health.gone.or(result.gone().then_some(*outcome));
+        health.failed = health.failed.or((!result.acknowledged()).then_some(*outcome));
     }
-    // Nearly always this says that there is nothing to write.
-    let failing_since = endpoints::failing_since(tx.conn(), endpoints.keys().copied()).await?;
-    let mut disabled = BTreeSet::new();
+    let mut disabled = Vec::new();
     for (endpoint, health) in endpoints {
-        let since = failing_since.get(endpoint).copied();
+        let since = health.failing_since;
         if health.worked && since.is_some() {
             endpoints::note_working(tx, endpoint).await?;
         }
@@ -255,10 +251,10 @@ async fn note_health<'a>(
             let cause = health.gone.unwrap_or(failed);
             let origin = origin(cause.event.as_deref(), clock);
             outbox::enqueue(tx, &WebhookEndpointDisabled(&changed), &origin, clock).await?;
-            disabled.insert(changed.id);
+            disabled.push(changed.id);
         }
     }
-    Ok(disabled.into_iter().collect())
+    Ok(disabled)
 }
 
 /// Says what became of a delivery, once that is certain.

@@ -32,7 +32,7 @@ impl ContactName {
 }
 
 /// A telephone number in E.164 form: `+`, then 2 to 15 digits, the first not 0. Kept exactly as given.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PhoneNumber(String);
 
 impl PhoneNumber {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::entities::{audit_head, audit_record};
-use crate::{Error, Result, Tx};
+use crate::{Error, Result, Tx, bulk};
 
 /// Where the chain ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,11 @@ pub async fn recorded(conn: &impl ConnectionTrait, event_ids: &[String]) -> Resu
     let ids = audit_record::Entity::find()
         .select_only()
         .column(audit_record::Column::EventId)
-        .filter(audit_record::Column::EventId.is_in(event_ids));
+        .filter(bulk::is_any(
+            conn.get_database_backend(),
+            audit_record::Column::EventId,
+            event_ids.iter().map(String::as_str),
+        ));
     Ok(ids.into_tuple().all(conn).await?)
 }
 
@@ -97,9 +101,7 @@ pub async fn append(tx: &Tx<'_>, records: Vec<Record>) -> Result<()> {
         hash: Set(record.hash),
         record: Set(record.canonical),
     });
-    audit_record::Entity::insert_many(rows)
-        .exec_without_returning(tx.conn())
-        .await?;
+    bulk::insert(tx, rows).await?;
     audit_head::Entity::update(head).exec(tx.conn()).await?;
     Ok(())
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use sea_orm::DbBackend;
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::{Expr, ExprTrait, Value};
 
 /// The present.
 pub(crate) fn now(backend: DbBackend) -> Expr {
@@ -18,21 +18,27 @@ pub(crate) fn now(backend: DbBackend) -> Expr {
 
 /// The present and that much more.
 pub(crate) fn after(backend: DbBackend, delay: Duration) -> Expr {
-    shifted(backend, delay.as_secs_f64())
+    after_span(backend, Expr::value(span(backend, delay.as_secs_f64())))
 }
 
 /// The present less that much.
 pub(crate) fn before(backend: DbBackend, age: Duration) -> Expr {
-    shifted(backend, -age.as_secs_f64())
+    after_span(backend, Expr::value(span(backend, -age.as_secs_f64())))
 }
 
-fn shifted(backend: DbBackend, seconds: f64) -> Expr {
+/// The present and a [`span`] more.
+pub(crate) fn after_span(backend: DbBackend, span: Expr) -> Expr {
     match backend {
-        DbBackend::Postgres => Expr::cust_with_values("clock_timestamp() + $1 * interval '1 second'", [seconds]),
-        _ => Expr::cust_with_values(
-            "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now', ?)",
-            [format!("{seconds:+.3} seconds")],
-        ),
+        DbBackend::Postgres => Expr::cust_with_exprs("clock_timestamp() + $1 * interval '1 second'", [span]),
+        _ => Expr::cust_with_exprs("strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now', ?)", [span]),
+    }
+}
+
+/// A span of time, as the database adds it.
+pub(crate) fn span(backend: DbBackend, seconds: f64) -> Value {
+    match backend {
+        DbBackend::Postgres => seconds.into(),
+        _ => format!("{seconds:+.3} seconds").into(),
     }
 }
 

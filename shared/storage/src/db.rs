@@ -9,6 +9,7 @@
 
 mod connect;
 mod group;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBacken
 
 pub use self::connect::Location;
 use self::group::GroupWriter;
+pub use self::turns::Turn;
+use self::turns::Turns;
 use crate::{Error, Result, outbox};
 
 /// A write that takes longer than this is given up, so that no request hangs on a database that is away.
@@ -30,6 +33,8 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Db {
     read: DatabaseConnection,
     writer: Writer,
+    /// On PostgreSQL.
+    turns: Option<Arc<Turns>>,
     outbox: Arc<outbox::Wake>,
 }
 
@@ -72,6 +77,18 @@ impl<'a> Tx<'a> {
 }
 
 impl Db {
+    /// Waits until there is a connection for whoever asks, to be held until the work with it is done.
+    /// [`write`](Self::write) does this by itself. Readers should if many of them come at the same time.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if that takes too long.
+    pub async fn turn(&self) -> Result<Turn<'_>> {
+        match &self.turns {
+            Some(turns) => turns.wait().await,
+            None => Ok(Turn::FREE),
+        }
+    }
+
     /// For queries outside of a transaction.
     pub fn read(&self) -> &DatabaseConnection {
         &self.read
@@ -87,7 +104,7 @@ impl Db {
         let deadline = tokio::time::timeout(WRITE_DEADLINE, self.run(work));
         deadline
             .await
-            .unwrap_or_else(|_| Err(Error::timed_out("a write").into()))
+            .unwrap_or_else(|_| Err(Error::given_up("a write").into()))
     }
 
     async fn run<T, E, F>(&self, work: F) -> Result<T, E>
@@ -100,6 +117,7 @@ impl Db {
             Writer::Own(pool) => pool,
             Writer::Grouped(writer) => return writer.write(work).await,
         };
+        let _turn = self.turn().await?;
         let transaction = pool.begin().await.map_err(Error::from)?;
         let tx = Tx::new(&transaction);
         let result = work(&tx).await;

@@ -17,18 +17,18 @@ mod settle;
 
 use std::time::Duration;
 
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockBehavior, LockType, OnConflict, Query, SelectStatement};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockBehavior, LockType, OnConflict, SelectStatement};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait,
 };
 use tidings_domain::{Attempt, AttemptResult, DeliveryId, EndpointId, EventId, MessageId};
 use uuid::Uuid;
 
-pub use self::settle::{Outcome, Verdict, settle};
+pub use self::settle::{Outcome, Settled, Verdict, settle};
 use crate::entities::delivery::{self, Column, Entity};
 use crate::entities::{delivery_attempt, webhook_endpoint};
-use crate::{Result, Tx, clock};
+use crate::{Result, Tx, bulk, clock};
 
 /// How long a worker has a delivery to itself. Longer than an attempt may take.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -65,54 +65,39 @@ pub struct Leased {
 /// Adds deliveries; those that exist already are left alone. Answers which were added.
 pub async fn insert(tx: &Tx<'_>, new: &[NewDelivery]) -> Result<Vec<DeliveryId>> {
     let mut added = Vec::with_capacity(new.len());
-    for rows in new.chunks(INSERT_ROWS) {
-        added.extend(insert_rows(tx, rows).await?);
+    for new in new.chunks(INSERT_ROWS) {
+        let (leased, due): (Vec<_>, Vec<_>) = new.iter().partition(|delivery| delivery.lease.is_some());
+        let now = || clock::now(tx.backend());
+        let mut computed = vec![(Column::DueAt, now()), (Column::CreatedAt, now())];
+        added.extend(insert_rows(tx, due, &computed).await?);
+        computed.push((Column::LeasedUntil, clock::after(tx.backend(), LEASE)));
+        added.extend(insert_rows(tx, leased, &computed).await?);
     }
     Ok(added)
 }
 
-async fn insert_rows(tx: &Tx<'_>, new: &[NewDelivery]) -> Result<Vec<DeliveryId>> {
-    let mut insert = Query::insert().into_table(Entity).to_owned();
-    insert.columns([
-        Column::Id,
-        Column::EndpointId,
-        Column::EventId,
-        Column::MessageId,
-        Column::Status,
-        Column::Attempts,
-        Column::DueAt,
-        Column::LeaseToken,
-        Column::LeasedUntil,
-        Column::CreatedAt,
-    ]);
-    for delivery in new {
-        let leased_until = match delivery.lease {
-            Some(_) => clock::after(tx.backend(), LEASE),
-            None => Expr::value(Option::<chrono::DateTime<chrono::Utc>>::None),
-        };
-        insert.values_panic([
-            delivery.id.as_uuid().into(),
-            delivery.endpoint.as_str().into(),
-            delivery.event.as_uuid().into(),
-            Expr::value(delivery.message.map(MessageId::as_uuid)),
-            PENDING.into(),
-            0_i32.into(),
-            clock::now(tx.backend()),
-            Expr::value(delivery.lease),
-            leased_until,
-            clock::now(tx.backend()),
-        ]);
-    }
-    insert.on_conflict(
-        OnConflict::columns([Column::EventId, Column::EndpointId])
-            .do_nothing()
-            .to_owned(),
-    );
-    insert.returning_col(Column::Id);
-    let rows = tx.conn().query_all(&insert).await?;
-    rows.into_iter()
-        .map(|row| Ok(DeliveryId::from(row.try_get::<Uuid>("", "id")?)))
-        .collect()
+async fn insert_rows(tx: &Tx<'_>, new: Vec<&NewDelivery>, computed: &[(Column, Expr)]) -> Result<Vec<DeliveryId>> {
+    let rows = new.into_iter().map(|delivery| delivery::ActiveModel {
+        id: Set(delivery.id.as_uuid()),
+        endpoint_id: Set(delivery.endpoint.to_string()),
+        event_id: Set(delivery.event.as_uuid()),
+        message_id: Set(delivery.message.map(MessageId::as_uuid)),
+        status: Set(PENDING.to_owned()),
+        attempts: Set(0),
+        lease_token: Set(delivery.lease),
+        ..Default::default()
+    });
+    let known = OnConflict::columns([Column::EventId, Column::EndpointId])
+        .do_nothing()
+        .to_owned();
+    let added = bulk::insert_with(tx, rows, computed, |statement| {
+        statement.on_conflict(known.clone()).returning_col(Column::Id);
+    });
+    let ids = added
+        .await?
+        .into_iter()
+        .map(|row| Ok(row.try_get::<Uuid>("", "id")?.into()));
+    ids.collect()
 }
 
 /// Leases deliveries to one endpoint that are due and that nobody works on, the longest due first: at
@@ -222,7 +207,7 @@ pub async fn release(tx: &Tx<'_>, leases: &[Leased]) -> Result<()> {
                 Column::LeasedUntil,
                 Expr::value(Option::<chrono::DateTime<chrono::Utc>>::None),
             )
-            .filter(Column::Id.is_in(ids))
+            .filter(bulk::is_any(tx.backend(), Column::Id, ids))
             .filter(Column::LeaseToken.eq(token));
         update.exec(tx.conn()).await?;
     }

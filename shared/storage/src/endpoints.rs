@@ -1,7 +1,5 @@
 //! Webhook endpoints.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -81,20 +79,6 @@ pub async fn delete(tx: &Tx<'_>, id: &EndpointId, now: DateTime<Utc>) -> Result<
         .filter(Column::Id.eq(id.as_str()))
         .filter(Column::DeletedAt.is_null());
     one(update, tx).await
-}
-
-/// Since when these endpoints have been failing, if they have.
-pub async fn failing_since(
-    conn: &impl ConnectionTrait,
-    ids: impl IntoIterator<Item = &EndpointId>,
-) -> Result<HashMap<EndpointId, DateTime<Utc>>> {
-    let failing = Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::FailingSince])
-        .filter(Column::Id.is_in(ids.into_iter().map(EndpointId::as_str)))
-        .filter(Column::FailingSince.is_not_null());
-    let rows: Vec<(String, DateTime<Utc>)> = failing.into_tuple().all(conn).await?;
-    Ok(rows.into_iter().map(|(id, since)| (id.into(), since)).collect())
 }
 
 /// Notes that an endpoint fails, from this time on unless it did already. Not a change that anyone is

@@ -5,14 +5,14 @@ use sea_orm::{DbErr, RuntimeErr, SqlErr, SqlxError};
 pub enum Error {
     /// It may work if tried again: the database is away, overloaded, or chose this transaction as the
     /// victim of a deadlock. At a commit it is not known whether it took effect.
-    #[error("the database is not available")]
-    Unavailable(#[source] DbErr),
+    #[error("the database is not available: {0}")]
+    Unavailable(DbErr),
     /// A uniqueness rule of the schema spoke against it.
-    #[error("the database has a conflicting row")]
-    Conflict(#[source] DbErr),
+    #[error("the database has a conflicting row: {0}")]
+    Conflict(DbErr),
     /// The database understood and refused, or answered what it should not.
-    #[error("the database refused")]
-    Refused(#[source] DbErr),
+    #[error("the database refused: {0}")]
+    Refused(DbErr),
     /// A row does not hold what this version can read.
     #[error("stored data cannot be read: {0}")]
     Corrupt(String),
@@ -23,7 +23,8 @@ impl Error {
         matches!(self, Self::Unavailable(_))
     }
 
-    pub(crate) fn timed_out(what: &str) -> Self {
+    /// For what was begun and whose end nobody waits for any more.
+    pub fn given_up(what: &str) -> Self {
         Self::Unavailable(DbErr::Custom(format!("{what} took too long")))
     }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::entities::event::{ActiveModel, Column, Entity, Model};
 use crate::entities::outbox;
-use crate::{Error, Result, Tx};
+use crate::{Error, Result, Tx, bulk};
 
 /// How long events are kept, which is as long as their topics keep them.
 pub const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -55,10 +55,7 @@ pub(crate) async fn insert(tx: &Tx<'_>, records: &[EventRecord]) -> Result<()> {
         actor: Set(record.origin.actor.clone()),
         payload: Set(record.payload.to_vec()),
     });
-    if !records.is_empty() {
-        Entity::insert_many(rows).exec_without_returning(tx.conn()).await?;
-    }
-    Ok(())
+    bulk::insert(tx, rows).await
 }
 
 /// Events by id; those that are no longer kept are missing.
@@ -67,7 +64,11 @@ pub async fn find_all(conn: &impl ConnectionTrait, ids: &[EventId]) -> Result<Ha
         return Ok(HashMap::new());
     }
     let rows = Entity::find()
-        .filter(Column::Id.is_in(ids.iter().map(|id| id.as_uuid())))
+        .filter(bulk::is_any(
+            conn.get_database_backend(),
+            Column::Id,
+            ids.iter().map(|id| id.as_uuid()),
+        ))
         .all(conn)
         .await?;
     rows.into_iter()

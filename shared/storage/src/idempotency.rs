@@ -4,15 +4,16 @@
 //! both or nothing. Only successes are kept: a request that was refused changed nothing and may be
 //! corrected under the same key.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, Statement};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func, OnConflict, Query};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter};
 use sha2::{Digest, Sha256};
 
 use crate::entities::idempotency_key::{ActiveModel, Column, Entity};
-use crate::{Result, Tx, clock};
+use crate::{Error, Result, Tx, bulk, clock};
 
 /// How long an answer is kept.
 pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -46,61 +47,98 @@ pub enum Lookup {
     InFlight,
 }
 
-/// Looks a request up and, if it is new, keeps others from carrying it out until this transaction ends.
-pub async fn begin(tx: &Tx<'_>, request: &RequestKey) -> Result<Lookup> {
-    // SQLite's writers take turns anyway.
-    if tx.backend() == DbBackend::Postgres {
-        let lock = Statement::from_sql_and_values(
-            DbBackend::Postgres,
-            "SELECT pg_try_advisory_xact_lock($1) AS free",
-            [lock_id(request).into()],
-        );
-        let row = tx.conn().query_one_raw(lock).await?;
-        if !row
-            .map(|row| row.try_get::<bool>("", "free"))
-            .transpose()?
-            .unwrap_or(false)
-        {
-            return Ok(Lookup::InFlight);
-        }
+/// Looks requests up and keeps others from carrying out those that are new until this transaction ends.
+/// Answers for each, in their order.
+pub async fn begin_all(tx: &Tx<'_>, requests: &[&RequestKey]) -> Result<Vec<Lookup>> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
     }
+    let free = lock_all(tx, requests).await?;
+    let same = requests.iter().fold(Condition::any(), |any, request| {
+        any.add(
+            Column::Caller
+                .eq(request.caller.as_str())
+                .and(Column::Operation.eq(request.operation.as_str()))
+                .and(Column::Key.eq(request.key.as_str())),
+        )
+    });
     let fresh = Expr::col(Column::CreatedAt).gte(clock::before(tx.backend(), KEPT));
-    let row = Entity::find_by_id(id(request)).filter(fresh).one(tx.conn()).await?;
-    Ok(row.map_or(Lookup::New, |row| {
-        let status = row.status.try_into().unwrap_or_default();
-        Lookup::Answered(StoredAnswer {
-            fingerprint: row.fingerprint,
-            status,
-            body: row.body,
+    let rows = Entity::find().filter(same).filter(fresh).all(tx.conn()).await?;
+    let mut answers: HashMap<_, _> = rows
+        .into_iter()
+        .map(|row| {
+            let request = RequestKey {
+                caller: row.caller,
+                operation: row.operation,
+                key: row.key,
+            };
+            let answer = StoredAnswer {
+                fingerprint: row.fingerprint,
+                status: row.status.try_into().unwrap_or_default(),
+                body: row.body,
+            };
+            (request, answer)
         })
-    }))
+        .collect();
+    let lookups = requests
+        .iter()
+        .zip(free)
+        .map(|(request, free)| match answers.remove(request) {
+            _ if !free => Lookup::InFlight,
+            Some(answer) => Lookup::Answered(answer),
+            None => Lookup::New,
+        });
+    Ok(lookups.collect())
 }
 
-/// Keeps the answer to a request that [`begin`] found to be new.
-pub async fn store(tx: &Tx<'_>, request: &RequestKey, answer: &StoredAnswer, now: DateTime<Utc>) -> Result<()> {
-    // What is there, if anything, is too old to count.
-    Entity::delete_by_id(id(request)).exec(tx.conn()).await?;
-    let row = ActiveModel {
+/// Whether each request is free to be carried out, and if so, nobody else's until the transaction ends.
+async fn lock_all(tx: &Tx<'_>, requests: &[&RequestKey]) -> Result<Vec<bool>> {
+    // SQLite's writers take turns anyway.
+    if tx.backend() != DbBackend::Postgres {
+        return Ok(vec![true; requests.len()]);
+    }
+    let locks = requests
+        .iter()
+        .map(|request| Func::cust("pg_try_advisory_xact_lock").arg(lock_id(request)));
+    let mut query = Query::select();
+    for lock in locks {
+        query.expr(lock);
+    }
+    let row = tx.conn().query_one(&query).await?;
+    let row = row.ok_or_else(|| Error::Corrupt("a query for locks has no answer".into()))?;
+    let free = (0..requests.len()).map(|place| row.try_get_by_index::<bool>(place));
+    Ok(free.collect::<Result<_, _>>()?)
+}
+
+/// Keeps the answers to requests that [`begin_all`] found to be new.
+pub async fn store_all(tx: &Tx<'_>, answers: Vec<(&RequestKey, StoredAnswer)>, now: DateTime<Utc>) -> Result<()> {
+    if answers.is_empty() {
+        return Ok(());
+    }
+    let rows = answers.into_iter().map(|(request, answer)| ActiveModel {
         caller: Set(request.caller.clone()),
         operation: Set(request.operation.clone()),
         key: Set(request.key.clone()),
-        fingerprint: Set(answer.fingerprint.clone()),
+        fingerprint: Set(answer.fingerprint),
         status: Set(i16::try_from(answer.status).unwrap_or(i16::MAX)),
-        body: Set(answer.body.clone()),
+        body: Set(answer.body),
         created_at: Set(now),
-    };
-    Entity::insert(row).exec_without_returning(tx.conn()).await?;
-    Ok(())
+    });
+    // What is there, if anything, is too old to count.
+    let too_old = OnConflict::columns([Column::Caller, Column::Operation, Column::Key])
+        .update_columns([Column::Fingerprint, Column::Status, Column::Body, Column::CreatedAt])
+        .to_owned();
+    bulk::insert_with(tx, rows, &[], |statement| {
+        statement.on_conflict(too_old.clone());
+    })
+    .await
+    .map(drop)
 }
 
 /// Drops what is kept no longer; answers how much that was.
 pub async fn expire(tx: &Tx<'_>) -> Result<u64> {
     let old = Expr::col(Column::CreatedAt).lt(clock::before(tx.backend(), KEPT));
     Ok(Entity::delete_many().filter(old).exec(tx.conn()).await?.rows_affected)
-}
-
-fn id(request: &RequestKey) -> (String, String, String) {
-    (request.caller.clone(), request.operation.clone(), request.key.clone())
 }
 
 /// Two requests with the same lock only keep each other waiting.

@@ -7,6 +7,7 @@
 //! agree on them.
 
 pub mod audit;
+mod bulk;
 mod clock;
 pub mod contacts;
 mod db;
@@ -21,7 +22,7 @@ pub mod messages;
 pub mod outbox;
 pub mod users;
 
-pub use db::{Db, Location, Tx};
+pub use db::{Db, Location, Turn, Tx};
 pub use error::{Error, may_open_later};
 /// What the reading functions take: [`Db::read`], or a transaction's [`Tx::conn`].
 pub use sea_orm::ConnectionTrait;

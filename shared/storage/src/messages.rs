@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait};
+use sea_orm::sea_query::{Expr, ExprTrait, Value};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tidings_domain::{Content, EventId, Message, MessageId, MessageStatus};
 use tidings_events::{Event, MessageQueued, Topic};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::entities::message::{ActiveModel, Column, Entity, Model};
 use crate::entities::{delivery, event, outbox};
-use crate::{Error, Result, Tx, clock};
+use crate::{Error, Result, Tx, bulk, clock};
 
 impl TryFrom<Model> for Message {
     type Error = Error;
@@ -30,8 +30,8 @@ impl TryFrom<Model> for Message {
     }
 }
 
-pub async fn insert(tx: &Tx<'_>, message: &Message) -> Result<()> {
-    let row = ActiveModel {
+pub async fn insert_all(tx: &Tx<'_>, messages: &[Message]) -> Result<()> {
+    let rows = messages.iter().map(|message| ActiveModel {
         id: Set(message.id.as_uuid()),
         sender: Set(message.from.to_string()),
         contact_id: Set(message.to.as_uuid()),
@@ -41,9 +41,8 @@ pub async fn insert(tx: &Tx<'_>, message: &Message) -> Result<()> {
         delivered_at: Set(message.delivered_at),
         failure_reason: Set(None),
         version: Set(message.version),
-    };
-    Entity::insert(row).exec_without_returning(tx.conn()).await?;
-    Ok(())
+    });
+    bulk::insert(tx, rows).await
 }
 
 pub async fn find(conn: &impl ConnectionTrait, id: MessageId) -> Result<Option<Message>> {
@@ -73,8 +72,8 @@ pub async fn settle(tx: &Tx<'_>, settlements: &[(MessageId, Settlement)]) -> Res
     let (mut delivered, mut failed) = (Vec::new(), Vec::new());
     for (id, settlement) in settlements {
         match settlement {
-            Settlement::Delivered { at } => delivered.push((*id, Expr::value(*at))),
-            Settlement::Failed { reason } => failed.push((*id, Expr::value(reason.as_str()))),
+            Settlement::Delivered { at } => delivered.push((id.as_uuid(), (*at).into())),
+            Settlement::Failed { reason } => failed.push((id.as_uuid(), reason.as_str().into())),
         }
     }
     let mut settled = settle_as(tx, MessageStatus::Delivered, Column::DeliveredAt, delivered).await?;
@@ -87,20 +86,17 @@ async fn settle_as(
     tx: &Tx<'_>,
     status: MessageStatus,
     column: Column,
-    values: Vec<(MessageId, Expr)>,
+    values: Vec<(Uuid, Value)>,
 ) -> Result<Vec<Message>> {
     if values.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<_> = values.iter().map(|(id, _)| id.as_uuid()).collect();
-    let value = values.into_iter().fold(CaseStatement::new(), |case, (id, value)| {
-        case.case(Expr::col(Column::Id).eq(id.as_uuid()), value)
-    });
+    let ids: Vec<_> = values.iter().map(|(id, _)| *id).collect();
     let update = Entity::update_many()
         .col_expr(Column::Version, Expr::col(Column::Version).add(1))
         .col_expr(Column::Status, status.as_str().into())
-        .col_expr(column, value.into())
-        .filter(Column::Id.is_in(ids))
+        .col_expr(column, bulk::by_id(tx.backend(), Column::Id, values))
+        .filter(bulk::is_any(tx.backend(), Column::Id, ids))
         .filter(Column::Status.eq(MessageStatus::Queued.as_str()));
     let rows = update.exec_with_returning(tx.conn()).await?;
     rows.into_iter().map(Message::try_from).collect()

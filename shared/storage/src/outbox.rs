@@ -26,7 +26,7 @@ pub use self::relay::{RelayOutbox, clear_leases};
 pub(crate) use self::wake::Wake;
 pub use self::wake::exchange;
 use crate::entities::outbox::{ActiveModel, Entity};
-use crate::{Error, Result, Tx, events};
+use crate::{Error, Result, Tx, bulk, events};
 
 const SHARDS: u8 = 16;
 
@@ -71,7 +71,7 @@ async fn insert(tx: &Tx<'_>, entries: impl IntoIterator<Item = (EventId, i16)>) 
         })
         .collect();
     if !rows.is_empty() {
-        Entity::insert_many(rows).exec_without_returning(tx.conn()).await?;
+        bulk::insert(tx, rows).await?;
         tx.note_events();
     }
     Ok(())

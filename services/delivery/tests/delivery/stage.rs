@@ -171,8 +171,8 @@ impl Stage {
         let sent = message.clone();
         let event = self.db.write(move |tx| {
             Box::pin(async move {
-                contacts::insert(tx, &contact).await?;
-                messages::insert(tx, &message).await?;
+                contacts::insert_all(tx, &[&contact]).await?;
+                messages::insert_all(tx, std::slice::from_ref(&message)).await?;
                 let origin = Origin::own("gateway", &*clock);
                 outbox::enqueue(tx, &MessageQueued(&message), &origin, &*clock).await
             })

@@ -3,7 +3,7 @@
 use tidings_domain::{Clock, Contact, ContactId, ContactName, Invalid, PhoneNumber};
 use tidings_events::{ContactCreated, ContactDeleted, ContactUpdated, Origin};
 use tidings_storage::outbox::enqueue;
-use tidings_storage::{Error, Tx, contacts};
+use tidings_storage::{Error, contacts};
 
 use super::idempotency::{Once, Outcome, Refused};
 use super::{Application, Page};
@@ -57,23 +57,14 @@ pub(crate) async fn create(
     let clock = app.clock.clone();
     app.write_once(once, move |tx| {
         Box::pin(async move {
-            if insert(tx, &contact, &origin, &*clock).await? {
-                Ok(contact)
-            } else {
-                Err(ContactError::PhoneTaken)
+            if contacts::insert_all(tx, &[&contact]).await?.is_empty() {
+                return Err(ContactError::PhoneTaken);
             }
+            enqueue(tx, &ContactCreated(&contact), &origin, &*clock).await?;
+            Ok(contact)
         })
     })
     .await
-}
-
-/// Adds a contact and tells of it, unless one with that phone exists; answers whether it was added.
-pub(super) async fn insert(tx: &Tx<'_>, contact: &Contact, origin: &Origin, clock: &dyn Clock) -> Result<bool, Error> {
-    let inserted = contacts::insert(tx, contact).await?;
-    if inserted {
-        enqueue(tx, &ContactCreated(contact), origin, clock).await?;
-    }
-    Ok(inserted)
 }
 
 pub(crate) async fn find(app: &Application, id: ContactId) -> Result<Option<Contact>, Error> {

@@ -72,25 +72,15 @@ impl Application {
             let _in_flight = in_flight;
             db.write(move |tx| {
                 Box::pin(async move {
-                    match idempotency::begin(tx, &once.request).await? {
-                        Lookup::New => {}
-                        Lookup::InFlight => return Err(Refused::InFlight.into()),
-                        Lookup::Answered(answer) if answer.fingerprint == once.fingerprint => {
-                            return Ok(Outcome::Replayed(Answer {
-                                status: answer.status,
-                                body: answer.body,
-                            }));
+                    let before = begin_all(tx, std::iter::once(Some(&once))).await?;
+                    for before in before {
+                        if let Some(answer) = before? {
+                            return Ok(Outcome::Replayed(answer));
                         }
-                        Lookup::Answered(_) => return Err(Refused::Reused.into()),
                     }
                     let done = work(tx).await?;
-                    let answer = (once.answer)(&done).map_err(|error| Error::Corrupt(error.to_string()))?;
-                    let answer = StoredAnswer {
-                        fingerprint: once.fingerprint,
-                        status: answer.status,
-                        body: answer.body,
-                    };
-                    idempotency::store(tx, &once.request, &answer, clock.now()).await?;
+                    let answer = once.answer_to_keep(&done)?;
+                    idempotency::store_all(tx, vec![answer], clock.now()).await?;
                     Ok(Outcome::Done(done))
                 })
             })
@@ -100,13 +90,51 @@ impl Application {
     }
 }
 
+/// Looks requests up, those that may be repetitions: for each the answer it was given before, if any, or why
+/// it cannot be carried out. Until the transaction ends, nobody else carries them out.
+pub(super) async fn begin_all<'a, T: 'a>(
+    tx: &Tx<'_>,
+    requests: impl Iterator<Item = Option<&'a Once<T>>> + Clone,
+) -> Result<Vec<Result<Option<Answer>, Refused>>, Error> {
+    let keys: Vec<_> = requests.clone().flatten().map(|once| &once.request).collect();
+    let mut lookups = idempotency::begin_all(tx, &keys).await?.into_iter();
+    let begin = |once: Option<&Once<T>>| {
+        let Some((once, lookup)) = once.zip(lookups.next()) else {
+            return Ok(None);
+        };
+        match lookup {
+            Lookup::New => Ok(None),
+            Lookup::InFlight => Err(Refused::InFlight),
+            Lookup::Answered(answer) if answer.fingerprint == once.fingerprint => Ok(Some(Answer {
+                status: answer.status,
+                body: answer.body,
+            })),
+            Lookup::Answered(_) => Err(Refused::Reused),
+        }
+    };
+    Ok(requests.map(begin).collect())
+}
+
+impl<T> Once<T> {
+    /// What is to be kept for repetitions of the request.
+    pub(super) fn answer_to_keep(&self, done: &T) -> Result<(&RequestKey, StoredAnswer), Error> {
+        let answer = (self.answer)(done).map_err(|error| Error::Corrupt(error.to_string()))?;
+        let answer = StoredAnswer {
+            fingerprint: self.fingerprint.clone(),
+            status: answer.status,
+            body: answer.body,
+        };
+        Ok((&self.request, answer))
+    }
+}
+
 /// The requests with a key that this process is carrying out. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlight(Arc<Mutex<HashSet<RequestKey>>>);
 
 impl InFlight {
     /// Enters a request until the guard is dropped; `None` if it is in already.
-    fn enter(&self, request: &RequestKey) -> Option<InFlightGuard> {
+    pub(super) fn enter(&self, request: &RequestKey) -> Option<InFlightGuard> {
         let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         requests.insert(request.clone()).then(|| InFlightGuard {
             requests: self.clone(),
@@ -116,7 +144,7 @@ impl InFlight {
 }
 
 #[derive(Debug)]
-struct InFlightGuard {
+pub(super) struct InFlightGuard {
     requests: InFlight,
     request: RequestKey,
 }

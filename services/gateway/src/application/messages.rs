@@ -1,14 +1,17 @@
 //! What can be done with messages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
-use tidings_domain::{Clock, Contact, ContactId, Content, Invalid, Message, MessageId, MessageStatus, Sender};
-use tidings_events::{MessageQueued, Origin};
-use tidings_storage::outbox::enqueue;
-use tidings_storage::{Error, Tx, contacts, messages};
+use tidings_domain::{
+    Clock, Contact, ContactId, Content, Invalid, Message, MessageId, MessageStatus, PhoneNumber, Sender,
+};
+use tidings_events::{ContactCreated, MessageQueued, Origin};
+use tidings_storage::{Error, Tx, contacts, messages, outbox};
 
 use super::contacts::NewContact;
-use super::idempotency::{Once, Outcome, Refused};
+use super::idempotency::{self, Once, Outcome, Refused};
+use super::intake::Request;
 use super::{Application, Page};
 
 /// A message as someone asks for it.
@@ -57,60 +60,158 @@ pub(crate) async fn create(
     origin: Origin,
     once: Option<Once<Message>>,
 ) -> Result<Outcome<Message>, MessageError> {
-    let from: Sender = new.from.parse()?;
-    let content = Content::parse(new.content)?;
-    let to = match new.to {
-        Recipient::Known(id) => ParsedRecipient::Known(id.parse().map_err(|_| MessageError::UnknownRecipient)?),
-        Recipient::Described(contact) => ParsedRecipient::Described(contact.parse(app.clock())?),
+    let draft = Draft {
+        from: new.from.parse()?,
+        content: Content::parse(new.content)?,
+        to: match new.to {
+            Recipient::Known(id) => DraftRecipient::Known(id.parse().map_err(|_| MessageError::UnknownRecipient)?),
+            Recipient::Described(contact) => DraftRecipient::Described(contact.parse(app.clock())?),
+        },
     };
-    let clock = app.clock.clone();
-    app.write_once(once, move |tx| {
-        Box::pin(async move {
-            if let Sender::Contact(id) = from
-                && contacts::find(tx.conn(), id).await?.is_none()
-            {
-                return Err(MessageError::UnknownSender);
-            }
-            let message = Message {
-                id: MessageId::generate(&*clock),
-                from,
-                to: to.resolve(tx, &origin, &*clock).await?,
-                content,
-                status: MessageStatus::Queued,
-                created_at: clock.now(),
-                delivered_at: None,
-                version: 1,
-            };
-            messages::insert(tx, &message).await?;
-            enqueue(tx, &MessageQueued(&message), &origin, &*clock).await?;
-            Ok(message)
-        })
-    })
-    .await
+    app.accept(Request { draft, origin, once }).await
 }
 
-enum ParsedRecipient {
+/// What a message is to be, as far as that can be told without the database.
+#[derive(Debug)]
+pub(super) struct Draft {
+    from: Sender,
+    content: Content,
+    to: DraftRecipient,
+}
+
+#[derive(Debug)]
+enum DraftRecipient {
     Known(ContactId),
+    /// The contact to add if none has that phone.
     Described(Contact),
 }
 
-impl ParsedRecipient {
-    async fn resolve(self, tx: &Tx<'_>, origin: &Origin, clock: &dyn Clock) -> Result<ContactId, MessageError> {
-        let contact = match self {
-            Self::Known(id) => {
-                let contact = contacts::find(tx.conn(), id).await?;
-                return contact.map(|contact| contact.id).ok_or(MessageError::UnknownRecipient);
-            }
-            Self::Described(contact) => contact,
+type Answer = Result<Outcome<Message>, MessageError>;
+
+/// Accepts messages together; answers for each what became of it, in their order. One that is refused
+/// leaves no trace.
+pub(super) async fn accept(tx: &Tx<'_>, requests: &[Arc<Request>], clock: &dyn Clock) -> Result<Vec<Answer>, Error> {
+    let before = idempotency::begin_all(tx, requests.iter().map(|request| request.once.as_ref())).await?;
+    let contacts = existing_contacts(tx, requests).await?;
+    // What is known against a request, or how it was answered before.
+    let settled: Vec<Option<Answer>> = requests
+        .iter()
+        .zip(before)
+        .map(|(request, before)| match before {
+            Err(refused) => Some(Err(refused.into())),
+            Ok(Some(answer)) => Some(Ok(Outcome::Replayed(answer))),
+            Ok(None) => request.draft.refused(&contacts).map(Err),
+        })
+        .collect();
+    let accepted: Vec<_> = requests
+        .iter()
+        .zip(&settled)
+        .filter(|(_, settled)| settled.is_none())
+        .map(|(request, _)| &**request)
+        .collect();
+    let accepted = write(tx, &accepted, clock).await?;
+    let mut accepted = accepted.into_iter().map(|message| Ok(Outcome::Done(message)));
+    Ok(settled
+        .into_iter()
+        .filter_map(|settled| settled.or_else(|| accepted.next()))
+        .collect())
+}
+
+/// Those of the contacts that are referred to by their ids.
+async fn existing_contacts(tx: &Tx<'_>, requests: &[Arc<Request>]) -> Result<HashSet<ContactId>, Error> {
+    let mut ids = BTreeSet::new();
+    for Request { draft, .. } in requests.iter().map(AsRef::as_ref) {
+        if let Sender::Contact(id) = draft.from {
+            ids.insert(id);
+        }
+        if let DraftRecipient::Known(id) = draft.to {
+            ids.insert(id);
+        }
+    }
+    contacts::existing(tx.conn(), ids).await
+}
+
+impl Draft {
+    fn refused(&self, contacts: &HashSet<ContactId>) -> Option<MessageError> {
+        match (&self.from, &self.to) {
+            (Sender::Contact(id), _) if !contacts.contains(id) => Some(MessageError::UnknownSender),
+            (_, DraftRecipient::Known(id)) if !contacts.contains(id) => Some(MessageError::UnknownRecipient),
+            _ => None,
+        }
+    }
+}
+
+/// Writes messages down that nothing speaks against, with all that belongs to them.
+async fn write(tx: &Tx<'_>, requests: &[&Request], clock: &dyn Clock) -> Result<Vec<Message>, Error> {
+    let (of_phone, mut records) = recipients(tx, requests, clock).await?;
+    let mut accepted = Vec::with_capacity(requests.len());
+    for Request { draft, origin, .. } in requests {
+        let to = match &draft.to {
+            DraftRecipient::Known(id) => *id,
+            DraftRecipient::Described(contact) => of_phone
+                .get(&contact.phone)
+                .copied()
+                .ok_or_else(|| Error::Corrupt(format!("no contact has the phone {}", contact.phone)))?,
         };
-        // More than one round only if, in between, somebody deletes the contact that was in the way.
-        loop {
-            if super::contacts::insert(tx, &contact, origin, clock).await? {
-                return Ok(contact.id);
-            }
-            if let Some(existing) = contacts::find_by_phone(tx.conn(), &contact.phone).await? {
-                return Ok(existing.id);
-            }
+        let message = Message {
+            id: MessageId::generate(clock),
+            from: draft.from.clone(),
+            to,
+            content: draft.content.clone(),
+            status: MessageStatus::Queued,
+            created_at: clock.now(),
+            delivered_at: None,
+            version: 1,
+        };
+        records.push(outbox::record(&MessageQueued(&message), origin, clock)?);
+        accepted.push(message);
+    }
+    messages::insert_all(tx, &accepted).await?;
+    outbox::enqueue_all(tx, records).await?;
+    let answers = requests.iter().zip(&accepted).filter_map(|(request, message)| {
+        let once = request.once.as_ref()?;
+        Some(once.answer_to_keep(message))
+    });
+    tidings_storage::idempotency::store_all(tx, answers.collect::<Result<_, _>>()?, clock.now()).await?;
+    Ok(accepted)
+}
+
+/// The contacts of the phones that messages are for, and the events of those that had to be added.
+async fn recipients(
+    tx: &Tx<'_>,
+    requests: &[&Request],
+    clock: &dyn Clock,
+) -> Result<(HashMap<PhoneNumber, ContactId>, Vec<tidings_events::EventRecord>), Error> {
+    // Of several with one phone the first counts. In the order of their phones, as everyone adds them: two
+    // transactions that wait for each other's would be a deadlock.
+    let mut described = BTreeMap::new();
+    for Request { draft, origin, .. } in requests {
+        if let DraftRecipient::Described(contact) = &draft.to {
+            described.entry(&contact.phone).or_insert((contact, origin));
+        }
+    }
+    let mut of_phone = HashMap::with_capacity(described.len());
+    let mut records = Vec::new();
+    loop {
+        // Nearly all of them are there. And what was in the way of an insertion is there, too, unless somebody
+        // has deleted it in between; then it goes round again.
+        let phones: Vec<_> = described.keys().copied().collect();
+        for contact in contacts::find_by_phones(tx.conn(), &phones).await? {
+            described.remove(&contact.phone);
+            of_phone.insert(contact.phone, contact.id);
+        }
+        if described.is_empty() {
+            return Ok((of_phone, records));
+        }
+        let new: Vec<_> = described.values().map(|(contact, _)| *contact).collect();
+        let added: HashSet<_> = contacts::insert_all(tx, &new).await?.into_iter().collect();
+        for (contact, origin) in described.values().filter(|(contact, _)| added.contains(&contact.id)) {
+            of_phone.insert(contact.phone.clone(), contact.id);
+            records.push(outbox::record(&ContactCreated(contact), origin, clock)?);
+        }
+        described.retain(|_, (contact, _)| !added.contains(&contact.id));
+        if described.is_empty() {
+            return Ok((of_phone, records));
         }
     }
 }

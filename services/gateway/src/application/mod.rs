@@ -12,6 +12,7 @@
 
 pub(crate) mod contacts;
 pub(crate) mod idempotency;
+mod intake;
 pub(crate) mod messages;
 mod passwords;
 pub(crate) mod users;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::idempotency::InFlight;
+use self::intake::Intake;
 use self::passwords::Passwords;
 use crate::location::{GeoLocator, Unlocated};
 
@@ -43,6 +45,7 @@ pub(crate) struct Application {
     db: Arc<SetOnce<Db>>,
     clock: Arc<dyn Clock>,
     in_flight: InFlight,
+    intake: Intake,
     locator: Arc<dyn GeoLocator>,
     passwords: Passwords,
     runtime: Handle,
@@ -71,6 +74,7 @@ impl Application {
     pub(crate) fn new(db: Arc<SetOnce<Db>>, clock: Arc<dyn Clock>, locator: Arc<dyn GeoLocator>) -> Self {
         Self {
             db,
+            intake: Intake::start(&clock),
             clock,
             in_flight: InFlight::default(),
             locator,
@@ -102,7 +106,13 @@ impl Application {
         E: From<Error> + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.carry_out(query(self.db()?)).await
+        let db = self.db()?;
+        let query = query(db.clone());
+        self.carry_out(async move {
+            let _turn = db.turn().await?;
+            query.await
+        })
+        .await
     }
 
     /// Runs `work` in a transaction.

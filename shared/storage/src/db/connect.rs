@@ -9,11 +9,14 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use super::group::GroupWriter;
+use super::turns::Turns;
 use super::{Db, Writer};
 use crate::{Result, outbox};
 
 /// Connections to PostgreSQL at most. More would only queue inside the server.
 const POSTGRES_CONNECTIONS: u32 = 24;
+/// Connections to PostgreSQL that those who write have to share; the others are for single queries.
+const POSTGRES_TURNS: usize = 20;
 /// Readers of SQLite beside its one writer.
 const SQLITE_READERS: u32 = 4;
 /// How long a request waits for a connection before it is told to come back.
@@ -41,22 +44,25 @@ impl Db {
         F: AsyncFnOnce(&DatabaseConnection) -> Result<(), E>,
     {
         let wake = Arc::new(outbox::Wake::default());
-        let (read, writer) = match location {
+        let (read, writer, turns) = match location {
             Location::Postgres(url) => {
                 let pool = postgres(url).await?;
                 prepare(&pool).await?;
-                (pool.clone(), Writer::Own(pool))
+                let turns = Turns::new(pool.get_postgres_connection_pool().clone(), POSTGRES_TURNS, ACQUIRE);
+                (pool.clone(), Writer::Own(pool), Some(Arc::new(turns)))
             }
             Location::Sqlite(path) => {
                 let writing = sqlite(path, 1, false).await?;
                 prepare(&writing).await?;
                 let reading = sqlite(path, SQLITE_READERS, true).await?;
-                (reading, Writer::Grouped(GroupWriter::start(writing, wake.clone())))
+                let writer = GroupWriter::start(writing, wake.clone());
+                (reading, Writer::Grouped(writer), None)
             }
         };
         Ok(Self {
             read,
             writer,
+            turns,
             outbox: wake,
         })
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::SHARDS;
 use crate::entities::{event, outbox, relay, relay_lease};
-use crate::{Db, Error, Result, Tx, clock};
+use crate::{Db, Error, Result, Tx, bulk, clock};
 
 /// How long a lease lasts unless it is prolonged. A relay that was killed is replaced after this time.
 const LEASE: Duration = Duration::from_secs(10);
@@ -211,7 +211,7 @@ async fn remove(tx: &Tx<'_>, relay: Uuid, leases: Vec<ShardLease>, ids: Vec<i64>
         )
         .into_query();
     let removed = outbox::Entity::delete_many()
-        .filter(outbox::Column::Id.is_in(ids))
+        .filter(bulk::is_any(tx.backend(), outbox::Column::Id, ids))
         .filter(outbox::Column::Shard.in_subquery(still_held))
         .exec(tx.conn())
         .await?;

@@ -40,8 +40,8 @@ async fn a_phone_belongs_to_one_contact_at_a_time() {
             test.name
         );
         assert_eq!(
-            rows::find_by_phone(db.read(), &second.phone).await.unwrap(),
-            Some(second)
+            rows::find_by_phones(db.read(), &[&second.phone]).await.unwrap(),
+            [second]
         );
     }
 }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use tidings_domain::Clock;
-use tidings_storage::idempotency::{Lookup, RequestKey, StoredAnswer, begin, expire, store};
-use tidings_storage::{Db, Error};
+use tidings_storage::idempotency::{Lookup, RequestKey, StoredAnswer, begin_all, expire, store_all};
+use tidings_storage::{Db, Error, Tx};
 use tidings_testkit::databases;
 use tokio::sync::oneshot;
 
@@ -24,6 +24,12 @@ fn answer() -> StoredAnswer {
     }
 }
 
+async fn begin(tx: &Tx<'_>, request: &RequestKey) -> Result<Lookup, Error> {
+    let mut lookups = begin_all(tx, &[request]).await?;
+    assert_eq!(lookups.len(), 1);
+    Ok(lookups.remove(0))
+}
+
 async fn look(db: &Db, request: RequestKey) -> Lookup {
     db.write::<_, Error, _>(move |tx| Box::pin(async move { begin(tx, &request).await }))
         .await
@@ -34,7 +40,7 @@ async fn keep(db: &Db, request: RequestKey) {
     let kept = db.write::<_, Error, _>(move |tx| {
         Box::pin(async move {
             assert_eq!(begin(tx, &request).await?, Lookup::New);
-            store(tx, &request, &answer(), CLOCK.now()).await
+            store_all(tx, vec![(&request, answer())], CLOCK.now()).await
         })
     });
     kept.await.unwrap();
@@ -85,7 +91,7 @@ async fn on_postgres_another_process_sees_what_is_in_flight() {
                     assert_eq!(begin(tx, &request("a")).await?, Lookup::New);
                     begun.send(()).unwrap();
                     may_finish.await.unwrap();
-                    store(tx, &request("a"), &answer(), CLOCK.now()).await
+                    store_all(tx, vec![(&request("a"), answer())], CLOCK.now()).await
                 })
             })
             .await

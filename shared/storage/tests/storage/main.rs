@@ -6,6 +6,7 @@ mod dead_letters;
 mod deliveries;
 mod idempotency;
 mod outbox;
+mod recovery;
 mod writing;
 
 use tidings_domain::{
@@ -30,7 +31,7 @@ fn contact(number: u32) -> Contact {
 async fn add(db: &Db, contact: Contact) -> Result<bool, Error> {
     db.write(move |tx| {
         Box::pin(async move {
-            let added = rows::insert(tx, &contact).await?;
+            let added = !rows::insert_all(tx, &[&contact]).await?.is_empty();
             if added {
                 queue::enqueue(tx, &ContactCreated(&contact), &Origin::own("test", &CLOCK), &CLOCK).await?;
             }
@@ -57,8 +58,8 @@ async fn queue_message(db: &Db, number: u32) -> (Message, tidings_domain::EventI
     let event = db
         .write(move |tx| {
             Box::pin(async move {
-                rows::insert(tx, &to).await?;
-                messages::insert(tx, &written).await?;
+                rows::insert_all(tx, &[&to]).await?;
+                messages::insert_all(tx, std::slice::from_ref(&written)).await?;
                 queue::enqueue(tx, &MessageQueued(&written), &Origin::own("test", &CLOCK), &CLOCK).await
             })
         })

@@ -14,7 +14,7 @@ async fn a_failed_write_leaves_nothing() {
             .db
             .write(move |tx| {
                 Box::pin(async move {
-                    rows::insert(tx, &lost).await?;
+                    rows::insert_all(tx, &[&lost]).await?;
                     Err(Error::Corrupt("changed my mind".into()))
                 })
             })
@@ -35,13 +35,13 @@ async fn writes_that_share_a_flush_fail_alone() {
                     let doomed = contact(number);
                     db.write::<(), Error, _>(move |tx| {
                         Box::pin(async move {
-                            rows::insert(tx, &doomed).await?;
+                            rows::insert_all(tx, &[&doomed]).await?;
                             // The second of a pair with one id: a constraint of the schema speaks up.
                             let twin = tidings_domain::Contact {
                                 phone: contact(number + 100_000).phone,
                                 ..doomed
                             };
-                            rows::insert(tx, &twin).await.map(drop)
+                            rows::insert_all(tx, &[&twin]).await.map(drop)
                         })
                     })
                     .await
