@@ -12,6 +12,7 @@ mod delivery;
 mod foreign;
 mod refusals;
 mod topic;
+mod users;
 mod visibility;
 
 use tidings_testkit::{ExternalParts, TestDatabase, TestKafka, TestStack, backends};

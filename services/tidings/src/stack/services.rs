@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tidings_delivery::endpoints;
 use tidings_events::TOPICS;
 use tidings_gateway::Gateway;
-use tidings_gateway::location::{Locator, Tuning};
+use tidings_gateway::location::{Locator, LocatorError, Tuning};
 use tidings_messaging::{TopicsError, relay, topics};
 use tidings_runtime::http_client::OutwardClient;
 use tidings_runtime::shutdown::Supervisor;
@@ -21,17 +21,22 @@ use crate::BUILD;
 pub(super) fn spawn(
     parts: &Parts,
     roles: &[Role],
-    mut gateway: Option<Gateway>,
+    gateway: Option<Gateway>,
     supervisor: &mut Supervisor,
 ) -> Result<()> {
     health::register(parts)?;
+    // Before anything is written: it may refuse its file.
+    let mut gateway = match gateway {
+        Some(gateway) => Some((gateway, locator(parts)?)),
+        None => None,
+    };
     spawn_database(parts, roles, supervisor);
     spawn_topics(parts, supervisor);
     for role in roles {
         match role {
             Role::Gateway => {
-                let gateway = gateway.take().context("the gateway has no port")?;
-                spawn_gateway(gateway, parts, supervisor)?;
+                let (gateway, locator) = gateway.take().context("the gateway has no port")?;
+                spawn_gateway(gateway, parts, locator, supervisor);
             }
             Role::Delivery => spawn_delivery(parts, supervisor)?,
             Role::Audit => spawn_audit(parts, supervisor),
@@ -108,15 +113,19 @@ fn spawn_topics(parts: &Parts, supervisor: &mut Supervisor) {
     });
 }
 
-fn spawn_gateway(gateway: Gateway, parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
+fn locator(parts: &Parts) -> Result<Locator, LocatorError> {
     let settings = &parts.settings;
-    let locator = Locator::new(
+    Locator::new(
         settings.geoip_url.clone(),
         settings.geoip_database.as_deref(),
         settings.local_country.clone(),
         Tuning::default(),
         parts.clock.clone(),
-    )?;
+    )
+}
+
+fn spawn_gateway(gateway: Gateway, parts: &Parts, locator: Locator, supervisor: &mut Supervisor) {
+    let settings = &parts.settings;
     let parts = tidings_gateway::Parts {
         db: parts.db.clone(),
         clock: parts.clock.clone(),
@@ -130,7 +139,6 @@ fn spawn_gateway(gateway: Gateway, parts: &Parts, supervisor: &mut Supervisor) -
         build: BUILD,
     };
     supervisor.spawn("gateway", gateway.run(parts, supervisor.token()));
-    Ok(())
 }
 
 fn spawn_delivery(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {

@@ -148,7 +148,7 @@ fn values_are_parsed() {
     assert_eq!(settings.public_url.as_deref(), Some("https://api.example.com/tidings"));
     assert!(!settings.open_contracts);
     assert_eq!(settings.trusted_proxies.len(), 2);
-    assert_eq!(settings.local_country.unwrap().name(), "Spain");
+    assert_eq!(settings.local_country.as_ref().unwrap().name(), "Spain");
     assert_eq!(
         settings.geoip_url.expose_secret(),
         "http://127.0.0.1:8080/{ip}/json/?key=hidden"

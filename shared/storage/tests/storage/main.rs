@@ -7,6 +7,7 @@ mod deliveries;
 mod idempotency;
 mod outbox;
 mod recovery;
+mod users;
 mod writing;
 
 use tidings_domain::{
