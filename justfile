@@ -27,6 +27,11 @@ test-real *arguments:
     eval "$({{ real_parts }} env | grep '^export TEST_')" && \
         TIDINGS_TEST_BACKENDS="external foreign" cargo test --workspace {{ arguments }}
 
+# Kill services, Kafka and PostgreSQL so many times under load, and balance the books
+faults kills="24":
+    TIDINGS_TEST_BACKENDS=external TEST_REAL_PARTS="$PWD/{{ real_parts }}" TEST_FAULT_KILLS={{ kills }} \
+        cargo test -p tidings --test faults -- --nocapture
+
 # Stop the real parts that `test-real` left running
 stop-real:
     {{ real_parts }} down

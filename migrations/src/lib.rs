@@ -6,7 +6,10 @@
 use std::collections::BTreeSet;
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
+use sea_orm_migration::sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, Statement, TransactionTrait,
+};
+use sea_orm_migration::seaql_migrations;
 
 mod m0001_messaging;
 mod m0002_outbox;
@@ -72,7 +75,8 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<usize, Error> {
     Ok(pending)
 }
 
-/// Refuses a database that is older or newer than this binary.
+/// Refuses a database that is older or newer than this binary. Reads only, so a service may do it whose
+/// user must not change the schema.
 pub async fn check(db: &DatabaseConnection) -> Result<(), Error> {
     refuse_newer(db).await?;
     match Migrator::get_pending_migrations_read_only(db).await?.len() {
@@ -89,7 +93,7 @@ async fn refuse_newer(db: &DatabaseConnection) -> Result<(), Error> {
         .iter()
         .map(|migration| migration.name().to_owned())
         .collect();
-    let applied = Migrator::get_migration_models(db).await?;
+    let applied = seaql_migrations::Entity::find().all(db).await?;
     match applied
         .into_iter()
         .map(|migration| migration.version)

@@ -11,6 +11,7 @@ mod crashes;
 mod delivery;
 mod foreign;
 mod refusals;
+mod startup;
 mod topic;
 mod users;
 mod visibility;

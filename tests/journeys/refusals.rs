@@ -5,7 +5,7 @@ use tidings_testkit::{Behavior, Output, TestStack, WebhookReceiver};
 use crate::{TIDINGS, stacks};
 
 /// The program ended by itself, with one line of explanation that has all of this in it.
-fn refused(output: &Output, with: &[&str]) {
+pub(crate) fn refused(output: &Output, with: &[&str]) {
     assert!(!output.status.success(), "{output:?}");
     let complaint: Vec<_> = output
         .stderr

@@ -1,10 +1,13 @@
 //! The topics as they must be before anything is published or consumed.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use tidings_events::Topic;
@@ -17,16 +20,25 @@ use crate::connection::ClientLog;
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(5);
+/// How long one that is repeated waits for a broker. The client goes on connecting meanwhile.
+const ATTEMPT: Duration = Duration::from_secs(1);
 /// How long new topics may take to appear.
 const APPEARANCE: Duration = Duration::from_secs(15);
 
 /// Why the topics are not as they must be.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum TopicsError {
     #[error("the settings of the connection to Kafka are not accepted")]
     Settings(#[source] KafkaError),
     #[error("the broker cannot be asked about its topics")]
     Broker(#[source] KafkaError),
+    #[error("the broker does not answer: {reason}")]
+    Silent { reason: String },
+    #[error(
+        "the broker refuses the login ({reason}); make sure that KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and \
+         KAFKA_SASL_MECHANISM are what it expects"
+    )]
+    Login { reason: String },
     #[error("topic {topic} cannot be created: {reason}")]
     Refused { topic: String, reason: RDKafkaErrorCode },
     /// More partitions than expected do no harm. Fewer are refused, because adding some later moves
@@ -50,7 +62,7 @@ impl TopicsError {
     /// Whether the same call may succeed later without anybody's doing.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Broker(_) | Self::NotShown { .. } => true,
+            Self::Broker(_) | Self::Silent { .. } | Self::NotShown { .. } => true,
             Self::Refused { reason, .. } => matches!(
                 reason,
                 RDKafkaErrorCode::NotController
@@ -61,7 +73,7 @@ impl TopicsError {
                     | RDKafkaErrorCode::BrokerNotAvailable
                     | RDKafkaErrorCode::BrokerTransportFailure
             ),
-            Self::Settings(_) | Self::TooFewPartitions { .. } | Self::Cancelled => false,
+            Self::Settings(_) | Self::Login { .. } | Self::TooFewPartitions { .. } | Self::Cancelled => false,
         }
     }
 }
@@ -76,15 +88,8 @@ struct Wanted {
 /// Creates the topics that are missing and checks those that exist. Afterwards the broker shows all
 /// of them, with a leader for each partition.
 pub async fn ensure(connection: &Connection, topics: &[Topic]) -> Result<(), TopicsError> {
-    let wanted: Vec<_> = topics
-        .iter()
-        .map(|topic| Wanted {
-            name: topic.name().to_owned(),
-            partitions: topic.partitions(),
-            retention: topic.retention(),
-        })
-        .collect();
-    ensure_wanted(connection, &wanted).await
+    let wanted = declared(topics);
+    Cluster::new(connection, REQUEST)?.ensure(&wanted).await
 }
 
 /// Like [`ensure`], for a topic that is not one of the declared ones.
@@ -99,7 +104,16 @@ pub async fn ensure_named(
         partitions,
         retention,
     };
-    ensure_wanted(connection, &[wanted]).await
+    Cluster::new(connection, REQUEST)?.ensure(&[wanted]).await
+}
+
+fn declared(topics: &[Topic]) -> Vec<Wanted> {
+    let wanted = topics.iter().map(|topic| Wanted {
+        name: topic.name().to_owned(),
+        partitions: topic.partitions(),
+        retention: topic.retention(),
+    });
+    wanted.collect()
 }
 
 /// Like [`ensure`], again and again while the broker is away. Every attempt that fails is one line
@@ -109,20 +123,17 @@ pub async fn ensure_with_retry(
     topics: &[Topic],
     cancel: &CancellationToken,
 ) -> Result<(), TopicsError> {
+    let (cluster, wanted) = (Cluster::new(connection, ATTEMPT)?, declared(topics));
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
         let attempt = cancel
-            .run_until_cancelled(ensure(connection, topics))
+            .run_until_cancelled(cluster.ensure(&wanted))
             .await
             .ok_or(TopicsError::Cancelled)?;
         match attempt {
             Err(error) if error.is_temporary() => {
-                let source = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(
-                    brokers = connection.brokers,
-                    cause = source,
-                    "waiting for kafka: {error}"
-                );
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(cause, "waiting for kafka ({}): {error}", connection.brokers);
             }
             settled => return settled,
         }
@@ -133,58 +144,148 @@ pub async fn ensure_with_retry(
     }
 }
 
-async fn ensure_wanted(connection: &Connection, wanted: &[Wanted]) -> Result<(), TopicsError> {
+/// The brokers, and the client that asks them. It keeps its connections from one attempt to the next.
+struct Cluster<'a> {
+    connection: &'a Connection,
+    client: Arc<BaseConsumer<Complaints>>,
+    /// How long a question may take.
+    deadline: Duration,
+}
+
+impl<'a> Cluster<'a> {
+    fn new(connection: &'a Connection, deadline: Duration) -> Result<Self, TopicsError> {
+        let client = connection
+            .client_config("topics")
+            .create_with_context(Complaints::default())
+            .map_err(TopicsError::Settings)?;
+        Ok(Self {
+            connection,
+            client: Arc::new(client),
+            deadline,
+        })
+    }
+
+    async fn ensure(&self, wanted: &[Wanted]) -> Result<(), TopicsError> {
+        let present = self.partitions_with_leader().await?;
+        let missing: Vec<_> = wanted
+            .iter()
+            .filter(|topic| !present.contains_key(&topic.name))
+            .collect();
+        if !missing.is_empty() {
+            create(self.connection, &missing).await?;
+        }
+
+        let deadline = Instant::now() + APPEARANCE;
+        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
+        loop {
+            let present = self.partitions_with_leader().await?;
+            let mut waiting = Vec::new();
+            for topic in wanted {
+                let expected = usize::try_from(topic.partitions).unwrap_or_default();
+                match present.get(&topic.name) {
+                    Some(shown) if shown.total > 0 && shown.total < expected => {
+                        return Err(TopicsError::TooFewPartitions {
+                            topic: topic.name.clone(),
+                            found: shown.total,
+                            expected,
+                        });
+                    }
+                    Some(shown) if shown.led >= expected => {}
+                    _ => waiting.push(topic.name.clone()),
+                }
+            }
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(TopicsError::NotShown { topics: waiting });
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
+    async fn partitions_with_leader(&self) -> Result<HashMap<String, Shown>, TopicsError> {
+        let (client, deadline) = (self.client.clone(), self.deadline);
+        let asked = tokio::task::spawn_blocking(move || {
+            let asked = client.fetch_metadata(None, deadline);
+            // Nobody else takes what this client has to say. A call takes one thing, and does not tell
+            // whether there are more.
+            for _ in 0..100 {
+                client.poll(Duration::ZERO);
+            }
+            let mut complaint = client.context().last();
+            match asked {
+                Ok(metadata) => {
+                    *complaint = None;
+                    Ok(metadata)
+                }
+                // What stays the same is not complained of again and again.
+                Err(error) => Err(complaint.clone().unwrap_or(TopicsError::Broker(error))),
+            }
+        });
+        let metadata = asked.await.map_err(|_| TopicsError::Broker(KafkaError::Canceled))??;
+        Ok(shown(&metadata))
+    }
+}
+
+impl Drop for Cluster<'_> {
+    fn drop(&mut self) {
+        // Ending the client joins a thread of it.
+        let client = self.client.clone();
+        tokio::task::spawn_blocking(move || drop(client));
+    }
+}
+
+/// What a client complained of last: why an attempt failed, which its own error does not tell.
+#[derive(Debug, Default)]
+struct Complaints(Mutex<Option<TopicsError>>);
+
+impl Complaints {
+    fn last(&self) -> MutexGuard<'_, Option<TopicsError>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Complaints {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(client = "topics", facility, "{message}");
+        // Of some failures there is nothing but a line of the log; which thread wrote it is in front of it.
+        if facility == "FAIL" {
+            let reason = message
+                .split_once("]: ")
+                .map_or(message, |(_, reason)| reason)
+                .to_owned();
+            self.last().get_or_insert(TopicsError::Silent { reason });
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let reason = reason.to_owned();
+        let complaint = match error.rdkafka_error_code() {
+            // Says no more than that each of the others failed.
+            Some(RDKafkaErrorCode::AllBrokersDown) => return,
+            // A login that could not be finished ends in the same way, for a reason that is the client's own.
+            Some(RDKafkaErrorCode::Authentication) if !reason.contains("Local: ") => TopicsError::Login { reason },
+            _ => TopicsError::Silent { reason },
+        };
+        *self.last() = Some(complaint);
+    }
+}
+
+impl ConsumerContext for Complaints {}
+
+async fn create(connection: &Connection, missing: &[&Wanted]) -> Result<(), TopicsError> {
     let admin: AdminClient<ClientLog> = connection
         .client_config("admin")
         .create_with_context(ClientLog::new("admin"))
         .map_err(TopicsError::Settings)?;
-    let admin = Arc::new(admin);
-    let ensured = create_and_wait(&admin, wanted).await;
+    let created = create_with(&admin, missing).await;
     // Ending the client joins a thread of it.
     tokio::task::spawn_blocking(move || drop(admin));
-    ensured
+    created
 }
 
-async fn create_and_wait(admin: &Arc<AdminClient<ClientLog>>, wanted: &[Wanted]) -> Result<(), TopicsError> {
-    let present = partitions_with_leader(admin).await?;
-    let missing: Vec<_> = wanted
-        .iter()
-        .filter(|topic| !present.contains_key(&topic.name))
-        .collect();
-    if !missing.is_empty() {
-        create(admin, &missing).await?;
-    }
-
-    let deadline = Instant::now() + APPEARANCE;
-    let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
-    loop {
-        let present = partitions_with_leader(admin).await?;
-        let mut waiting = Vec::new();
-        for topic in wanted {
-            let expected = usize::try_from(topic.partitions).unwrap_or_default();
-            match present.get(&topic.name) {
-                Some(shown) if shown.total > 0 && shown.total < expected => {
-                    return Err(TopicsError::TooFewPartitions {
-                        topic: topic.name.clone(),
-                        found: shown.total,
-                        expected,
-                    });
-                }
-                Some(shown) if shown.led >= expected => {}
-                _ => waiting.push(topic.name.clone()),
-            }
-        }
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            return Err(TopicsError::NotShown { topics: waiting });
-        }
-        sleep(backoff.next()).await;
-    }
-}
-
-async fn create(admin: &AdminClient<ClientLog>, missing: &[&Wanted]) -> Result<(), TopicsError> {
+async fn create_with(admin: &AdminClient<ClientLog>, missing: &[&Wanted]) -> Result<(), TopicsError> {
     let retentions: Vec<_> = missing
         .iter()
         .map(|topic| topic.retention.as_millis().to_string())
@@ -214,15 +315,6 @@ async fn create(admin: &AdminClient<ClientLog>, missing: &[&Wanted]) -> Result<(
 struct Shown {
     total: usize,
     led: usize,
-}
-
-async fn partitions_with_leader(admin: &Arc<AdminClient<ClientLog>>) -> Result<HashMap<String, Shown>, TopicsError> {
-    let admin = admin.clone();
-    let metadata = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, REQUEST))
-        .await
-        .map_err(|_| TopicsError::Broker(KafkaError::Canceled))?
-        .map_err(TopicsError::Broker)?;
-    Ok(shown(&metadata))
 }
 
 fn shown(metadata: &Metadata) -> HashMap<String, Shown> {

@@ -34,6 +34,18 @@ impl Error {
     }
 }
 
+/// Why a database could not be opened, in the words of whoever refused.
+pub fn why_not_open(error: &DbErr) -> String {
+    let DbErr::Conn(RuntimeErr::SqlxError(source)) = error else {
+        return error.to_string();
+    };
+    match &**source {
+        SqlxError::Io(error) => error.to_string(),
+        SqlxError::Database(refusal) => refusal.message().to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// Whether what failed while a database was opened may work later without anybody's doing: the server is
 /// down, still starting, or full. A login that it refuses, a database that it does not have, a certificate
 /// that is not trusted or a schema that cannot be read need someone who repairs them.

@@ -23,7 +23,7 @@ pub mod outbox;
 pub mod users;
 
 pub use db::{Db, Location, Turn, Tx};
-pub use error::{Error, may_open_later};
+pub use error::{Error, may_open_later, why_not_open};
 /// What the reading functions take: [`Db::read`], or a transaction's [`Tx::conn`].
 pub use sea_orm::ConnectionTrait;
 

@@ -21,6 +21,13 @@ pub fn kafka() -> Option<String> {
         .flatten()
 }
 
+/// Where the Kafka to run stacks on asks for a login, if it does: by PLAIN, as `tidings` with that password.
+pub fn kafka_with_login() -> Option<String> {
+    wanted("external")
+        .then(|| std::env::var("TEST_KAFKA_SASL_BROKERS").ok())
+        .flatten()
+}
+
 /// The script that starts and kills servers for tests that take them away, if such are wanted.
 pub fn real_parts() -> Option<String> {
     wanted("external")

@@ -1,11 +1,11 @@
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
-use tidings_storage::{Db, Location};
+use tidings_storage::{Db, Location, may_open_later};
 use url::Url;
 use uuid::Uuid;
 
-use crate::backends;
+use crate::{backends, eventually};
 
 /// A database of a test's own, migrated and empty. Gone when dropped.
 #[derive(Debug)]
@@ -183,11 +183,17 @@ impl TestDatabase {
 }
 
 async fn open(location: &Location) -> Db {
-    Db::open::<tidings_migrations::Error, _>(location, async |connection| {
-        tidings_migrations::migrate(connection).await.map(drop)
+    // On a machine that is busy with other tests, connecting can take longer than a service waits.
+    eventually("a test database opens", async || {
+        let opened = Db::open(location, async |connection| {
+            tidings_migrations::migrate(connection).await.map(drop)
+        });
+        match opened.await {
+            Err(tidings_migrations::Error::Database(error)) if may_open_later(&error) => Err(error),
+            opened => Ok(opened.unwrap_or_else(|error| panic!("cannot open a test database: {error:?}"))),
+        }
     })
     .await
-    .unwrap_or_else(|error| panic!("cannot open a test database: {error:?}"))
 }
 
 async fn run(url: &str, sql: &str) -> u64 {

@@ -5,9 +5,10 @@
 //!
 //! Not guaranteed: any order between requests that wait at the same time.
 //!
-//! May be changed safely: how many share a transaction and how many transactions run at a time. No timer
-//! waits for more: whatever has come while the last group was written is the next one, so that a request
-//! that comes alone is served alone. A flush to the disk and a handful of statements serve all of a group.
+//! May be changed safely: how many share a transaction. No timer waits for more: whatever has come while
+//! the last group was written is the next one, so that a request that comes alone is served alone. A flush to
+//! the disk and a handful of statements serve all of a group, and larger groups are worth more than two at a
+//! time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tidings_domain::{Clock, Message};
 use tidings_events::Origin;
 use tidings_storage::{Db, Error};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::Application;
@@ -27,8 +28,6 @@ use super::messages::{Draft, MessageError, accept};
 const GROUP: usize = 64;
 /// Requests that may wait; beyond, they wait to be let in.
 const QUEUE: usize = 1024;
-/// Groups that are written at a time: while one waits for its commit, another is prepared.
-const WRITERS: usize = 2;
 /// How long a request waits in all, before its client is told to come back.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -58,10 +57,7 @@ impl Intake {
     /// Must be called within the runtime on which messages are to be written.
     pub(super) fn start(clock: &Arc<dyn Clock>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..WRITERS {
-            Handle::current().spawn(work(waiting.clone(), clock.clone()));
-        }
+        Handle::current().spawn(work(waiting, clock.clone()));
         Self(queue)
     }
 }
@@ -94,10 +90,10 @@ impl Application {
     }
 }
 
-async fn work(queue: Arc<Mutex<mpsc::Receiver<Waiting>>>, clock: Arc<dyn Clock>) {
+async fn work(mut queue: mpsc::Receiver<Waiting>, clock: Arc<dyn Clock>) {
     loop {
         let mut group = Vec::with_capacity(GROUP);
-        if queue.lock().await.recv_many(&mut group, GROUP).await == 0 {
+        if queue.recv_many(&mut group, GROUP).await == 0 {
             return;
         }
         // One whose client was told to come back must not be carried out behind its back.

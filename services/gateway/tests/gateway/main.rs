@@ -13,5 +13,6 @@ mod outages;
 mod races;
 mod routing;
 mod service;
+mod together;
 mod tracing;
 mod users;

@@ -1,14 +1,15 @@
 //! Which database the settings mean, and how it is opened.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use secrecy::ExposeSecret;
 use tidings_delivery::endpoints::EndpointError;
 use tidings_runtime::data_dir::DataDir;
 use tidings_runtime::settings::Settings;
-use tidings_storage::{Db, Location, may_open_later};
+use tidings_storage::{Db, Location, may_open_later, why_not_open};
+use tokio::time::{Instant, sleep};
 
 /// The pauses between attempts to reach a database double from the first to the second.
 const SHORTEST: Duration = Duration::from_millis(200);
@@ -74,12 +75,12 @@ impl Failure {
         let name = describe(location);
         Self::Lasting(match (error, location) {
             (tidings_migrations::Error::Database(error), Location::Postgres(_)) if may_open_later(&error) => {
-                return Self::Away(root(&error));
+                return Self::Away(why_not_open(&error));
             }
             (tidings_migrations::Error::Database(error), Location::Postgres(_)) => anyhow!(
                 "cannot open the database ({name}): {}; make sure that DATABASE_URL has its address, database, user and \
                  password",
-                root(&error)
+                why_not_open(&error)
             ),
             (tidings_migrations::Error::Database(error), Location::Sqlite(_)) => anyhow!(
                 "cannot open the database ({name}): {error}; make sure that it is one of Tidings, that its folder exists \
@@ -104,7 +105,7 @@ impl Failure {
 impl From<tidings_storage::Error> for Failure {
     fn from(error: tidings_storage::Error) -> Self {
         match error.is_unavailable() {
-            true => Self::Away(root(&error)),
+            true => Self::Away(error.to_string()),
             false => Self::Lasting(anyhow::Error::new(error).context("the database cannot be prepared")),
         }
     }
@@ -117,14 +118,6 @@ impl From<EndpointError> for Failure {
             error => Self::Lasting(anyhow::Error::new(error).context("the default webhook endpoint cannot be set up")),
         }
     }
-}
-
-/// The cause behind all others, which is what tells a person something.
-pub(super) fn root(mut error: &(dyn std::error::Error + 'static)) -> String {
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 /// Opens a database, and answers also how many migrations that took.
@@ -169,7 +162,7 @@ impl<'a> Attempts<'a> {
             lasting => return Err(lasting.into_error(self.location)),
         }
         self.failures += 1;
-        tokio::time::sleep(self.pause).await;
+        sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST);
         Ok(())
     }
@@ -210,5 +203,40 @@ pub(crate) async fn open_existing(settings: &Settings) -> Result<Db> {
     match open(&location, Schema::Check).await {
         Ok((db, _)) => Ok(db),
         Err(failure) => Err(failure.into_error(&location)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_and_waiting_does_not() {
+        let location = Location::Postgres("postgres://me:open-sesame@db.example/tidings".into());
+        let away = || Failure::Away("Connection refused".to_owned());
+        let (begun, mut patient) = (Instant::now(), Attempts::at(&location, Some(PATIENCE)));
+        let refusal = loop {
+            if let Err(refusal) = patient.failed(away()).await {
+                break refusal.to_string();
+            }
+        };
+        assert!((PATIENCE..PATIENCE + LONGEST).contains(&begun.elapsed()));
+        for part in [
+            "PostgreSQL, db.example:5432/tidings",
+            "Connection refused",
+            "DATABASE_URL",
+        ] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
+        assert!(!refusal.contains("open-sesame"), "{refusal}");
+
+        let (begun, mut endless) = (Instant::now(), Attempts::at(&location, None));
+        for _ in 0..100 {
+            endless.failed(away()).await.unwrap();
+        }
+        // 0.2, 0.4, 0.8, 1.6 and 3.2 s, and then 5 s each.
+        assert_eq!(begun.elapsed(), Duration::from_millis(6_200) + 95 * LONGEST);
+        let lasting = Failure::Lasting(anyhow!("no such database"));
+        assert!(endless.failed(lasting).await.is_err());
     }
 }

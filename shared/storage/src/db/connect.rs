@@ -21,6 +21,8 @@ const POSTGRES_TURNS: usize = 20;
 const SQLITE_READERS: u32 = 4;
 /// How long a request waits for a connection before it is told to come back.
 const ACQUIRE: Duration = Duration::from_secs(2);
+/// How long a server may take to let the first one in. Those that start may be slow.
+const FIRST: Duration = Duration::from_secs(5);
 /// A connection that nobody has used for so long is asked whether it is still there before it is used. After
 /// a restart of the server few requests then meet one that is not.
 const STALE: Duration = Duration::from_secs(1);
@@ -55,7 +57,7 @@ impl Db {
                 let writing = sqlite(path, 1, false).await?;
                 prepare(&writing).await?;
                 let reading = sqlite(path, SQLITE_READERS, true).await?;
-                let writer = GroupWriter::start(writing, wake.clone());
+                let writer = GroupWriter::start(writing, wake.clone())?;
                 (reading, Writer::Grouped(writer), None)
             }
         };
@@ -92,9 +94,9 @@ fn session(options: PgConnectOptions) -> PgConnectOptions {
 async fn knock(url: &SecretString) -> Result<(), DbErr> {
     let failed = |error: SqlxError| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)));
     let options = session(url.expose_secret().parse().map_err(failed)?);
-    let connecting = tokio::time::timeout(ACQUIRE, PgConnection::connect_with(&options));
+    let connecting = tokio::time::timeout(FIRST, PgConnection::connect_with(&options));
     let connection = connecting.await.unwrap_or_else(|_| {
-        let silence = format!("no answer within {ACQUIRE:?}");
+        let silence = format!("no answer within {FIRST:?}");
         Err(std::io::Error::new(std::io::ErrorKind::TimedOut, silence).into())
     });
     let closed = connection.map_err(failed)?.close().await;
@@ -120,6 +122,9 @@ async fn sqlite(path: &std::path::Path, connections: u32, read_only: bool) -> Re
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(Duration::from_secs(5))
+                // In pages. The default of 1,000 has the writer move what it wrote into the database file several
+                // times a second under load.
+                .pragma("wal_autocheckpoint", "8000")
                 // Keeps the write-ahead log from staying as large as its largest burst.
                 .pragma("journal_size_limit", "67108864")
         })

@@ -100,29 +100,23 @@ impl<T: Send, E: From<Error> + Send> Outcome for Done<T, E> {
 }
 
 impl GroupWriter {
-    pub(super) fn start(connection: DatabaseConnection, wake: Arc<outbox::Wake>) -> Self {
-        let (queue, mut waiting) = mpsc::channel::<Box<dyn Job>>(QUEUE);
+    /// Writes on a thread and a runtime of its own: everyone waits for it, so it must not stand in line with
+    /// whatever else there is to do, neither for its statements nor for its connection to come back to the pool.
+    pub(super) fn start(connection: DatabaseConnection, wake: Arc<outbox::Wake>) -> Result<Self, DbErr> {
+        let (queue, waiting) = mpsc::channel::<Box<dyn Job>>(QUEUE);
         let (task, stop) = (TaskTracker::new(), CancellationToken::new());
-        let stopped = stop.clone();
-        task.spawn(async move {
-            let mut group = Vec::with_capacity(GROUP);
-            loop {
-                tokio::select! {
-                    biased;
-                    taken = waiting.recv_many(&mut group, GROUP) => if taken == 0 { break },
-                    // Lets nobody in any more; what is in the queue is still carried out.
-                    () = stopped.cancelled(), if !waiting.is_closed() => { waiting.close(); continue }
-                }
-                if commit(&connection, group.drain(..)).await {
-                    wake.written();
-                }
-            }
-            if let Err(error) = connection.close().await {
-                tracing::warn!(%error, "closing the database");
-            }
-        });
+        let working = task.track_future(work(connection, waiting, wake, stop.clone()));
+        let cannot_start = |error| DbErr::Custom(format!("the thread that writes cannot be started: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(cannot_start)?;
+        std::thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(move || runtime.block_on(working))
+            .map_err(cannot_start)?;
         task.close();
-        Self { queue, stop, task }
+        Ok(Self { queue, stop, task })
     }
 
     pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
@@ -144,6 +138,29 @@ impl GroupWriter {
     pub(super) async fn close(self) {
         self.stop.cancel();
         self.task.wait().await;
+    }
+}
+
+async fn work(
+    connection: DatabaseConnection,
+    mut waiting: mpsc::Receiver<Box<dyn Job>>,
+    wake: Arc<outbox::Wake>,
+    stop: CancellationToken,
+) {
+    let mut group = Vec::with_capacity(GROUP);
+    loop {
+        tokio::select! {
+            biased;
+            taken = waiting.recv_many(&mut group, GROUP) => if taken == 0 { break },
+            // Lets nobody in any more; what is in the queue is still carried out.
+            () = stop.cancelled(), if !waiting.is_closed() => { waiting.close(); continue }
+        }
+        if commit(&connection, group.drain(..)).await {
+            wake.written();
+        }
+    }
+    if let Err(error) = connection.close().await {
+        tracing::warn!(%error, "closing the database");
     }
 }
 

@@ -5,6 +5,7 @@ mod contacts;
 mod dead_letters;
 mod deliveries;
 mod idempotency;
+mod opening;
 mod outbox;
 mod recovery;
 mod users;
