@@ -152,11 +152,8 @@ pub(crate) async fn list(
 ) -> Result<Option<UserPage>, Error> {
     app.read(|db| async move {
         let total = users::count(db.read(), &filter).await?;
-        let pages = total.div_ceil(size).max(1);
-        let number = match wanted {
-            Wanted::Last => pages,
-            Wanted::Number(number) if (1..=pages).contains(&number) => number,
-            Wanted::Number(_) => return Ok(None),
+        let Some((number, pages)) = place(total, size, wanted) else {
+            return Ok(None);
         };
         let users = users::list(db.read(), &filter, &sort, (number - 1) * size, size).await?;
         Ok(Some(UserPage {
@@ -167,6 +164,16 @@ pub(crate) async fn list(
         }))
     })
     .await
+}
+
+/// The number of a page and how many there are; `None` if there is no such page.
+fn place(total: u64, size: u64, wanted: Wanted) -> Option<(u64, u64)> {
+    let pages = total.div_ceil(size).max(1);
+    let number = match wanted {
+        Wanted::Last => pages,
+        Wanted::Number(number) => number,
+    };
+    (1..=pages).contains(&number).then_some((number, pages))
 }
 
 /// Changes a user; answers it as it is then, or `None` if there is none. Each that succeeds is one event,
@@ -251,4 +258,26 @@ async fn refusal(app: &Application, parsed: Parsed, except: Option<UserId>) -> U
 async fn email_is_taken(app: &Application, email: EmailAddress, except: Option<UserId>) -> Result<bool, Error> {
     app.read(|db| async move { users::email_is_taken(db.read(), &email, except).await })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Page after page, everybody is on one of them, and none but the first is empty.
+        #[test]
+        fn pages_cover_everybody_once(total in 0..10_000_u64, size in 1..=20_u64, wanted in any::<u64>()) {
+            let (last, pages) = place(total, size, Wanted::Last).unwrap();
+            prop_assert_eq!(last, pages);
+            let on = |number: u64| total.saturating_sub((number - 1) * size).min(size);
+            prop_assert_eq!((1..=pages).map(on).sum::<u64>(), total);
+            prop_assert!((2..=pages).all(|number| on(number) > 0));
+            let exists = (1..=pages).contains(&wanted);
+            prop_assert_eq!(place(total, size, Wanted::Number(wanted)), exists.then_some((wanted, pages)));
+            prop_assert_eq!(place(total, size, Wanted::Number(0)), None);
+        }
+    }
 }
