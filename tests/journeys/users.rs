@@ -160,13 +160,15 @@ async fn sign_up_is_for_switzerland() {
     stack.finish().await;
 }
 
-/// The program of the contract's page, with an end: it stops after as many messages as it is told.
+/// The program of the contract's page, but for three things. It says when it is listening, since it reads
+/// what comes from then on; it stops after as many messages as it is told; and it names its topic in a
+/// list, since newer versions of the library take nothing else.
 const CONSUMER: &str = r#"
 import sys
 from kafka import KafkaConsumer
 import json
 consumer = KafkaConsumer(bootstrap_servers=sys.argv[1], value_deserializer=lambda x: json.loads(x.decode('utf-8')))
-consumer.subscribe('users-events')
+consumer.subscribe(['users-events'])
 while not consumer.assignment():
     consumer.poll(timeout_ms=100)
 for partition in consumer.assignment():

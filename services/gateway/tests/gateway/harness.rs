@@ -195,7 +195,7 @@ impl TestGateway {
         self.events().await.into_iter().map(|event| event.event_type).collect()
     }
 
-    /// Keeps everyone else from adding contacts and users until told otherwise.
+    /// Keeps everyone else from adding contacts until told otherwise.
     pub async fn hold_writes(&self) -> Held {
         let other = self.database.reopen().await;
         let (held, is_held) = oneshot::channel();
@@ -207,7 +207,7 @@ impl TestGateway {
                     Box::pin(async move {
                         if postgres {
                             tx.conn()
-                                .execute_unprepared("LOCK TABLE contacts, users IN EXCLUSIVE MODE")
+                                .execute_unprepared("LOCK TABLE contacts IN EXCLUSIVE MODE")
                                 .await?;
                         }
                         // SQLite has one writer, which this is now.

@@ -81,11 +81,11 @@ async fn without_the_database_clients_are_told_to_come_back() {
 async fn a_sign_up_that_fails_for_want_of_the_database_can_be_sent_again() {
     on_each_database(async |gateway| {
         let body = user("Serge", "Karamazov");
-        let held = gateway.hold_writes().await;
+        let outage = gateway.database.outage().await;
         let answer = gateway.post_once(USERS, "key", &body).await;
         assert_eq!(answer.status, 503, "{answer:?}");
         answer.detail();
-        held.release().await;
+        outage.end().await;
         let done = eventually("the database is back", async || {
             let answer = gateway.post_once(USERS, "key", &body).await;
             if answer.status == 201 {
