@@ -8,6 +8,7 @@
 //! due waits by itself until it has slots again. That way nothing is leased that cannot be sent, and nobody
 //! stands in line behind an endpoint that is slow or disabled.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,19 +111,21 @@ impl Claimer {
 
     async fn claim_for_who_waited(&self) {
         while self.stop.run_until_cancelled(self.sender.slots.freed()).await.is_some() {
-            for endpoint in self.sender.slots.ready() {
-                match self.claim(vec![endpoint.clone()]).await {
-                    // It counts in the common look again, which may have left out something of it meanwhile.
-                    Ok(count) if count.waiting == 0 => self.sender.agenda.note(SOON),
+            for endpoints in self.sender.slots.ready().chunks(ENDPOINTS) {
+                match self.claim(endpoints.to_vec()).await {
+                    // Those that wait no longer count in the common look again, which may have left out something
+                    // of them meanwhile.
+                    Ok(count) if count.waiting < endpoints.len() => self.sender.agenda.note(SOON),
                     Ok(_) => {}
                     Err(error) => {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
-                            %endpoint,
                             "nothing can be claimed for now"
                         );
                         sleep(PAUSE).await;
-                        self.sender.slots.note_waiting(&endpoint);
+                        endpoints
+                            .iter()
+                            .for_each(|endpoint| self.sender.slots.note_waiting(endpoint));
                     }
                 }
             }
@@ -135,18 +138,23 @@ impl Claimer {
         let known = self.sender.directory.current(&self.sender.db).await?;
         let claimed = self.sender.db.write(move |tx| {
             Box::pin(async move {
-                let (mut leased, mut waiting) = (Vec::new(), Vec::new());
-                for endpoint in endpoints {
-                    let most = sender.slots.free(&endpoint).min(CLAIM);
-                    let found = match most {
-                        0 => Vec::new(),
-                        most => deliveries::claim_for(tx, &endpoint, most as u64, Uuid::new_v4()).await?,
-                    };
-                    if found.len() == most {
-                        waiting.push(endpoint);
-                    }
-                    leased.extend(found);
+                let wanted: Vec<_> = endpoints
+                    .into_iter()
+                    .map(|endpoint| {
+                        let most = sender.slots.free(&endpoint).min(CLAIM);
+                        (endpoint, most as u64)
+                    })
+                    .collect();
+                let leased = deliveries::claim(tx, &wanted, Uuid::new_v4()).await?;
+                let mut found: HashMap<_, u64> = HashMap::new();
+                for lease in &leased {
+                    *found.entry(lease.endpoint.clone()).or_default() += 1;
                 }
+                let waiting = wanted
+                    .into_iter()
+                    .filter(|(endpoint, most)| found.get(endpoint).copied().unwrap_or_default() == *most)
+                    .map(|(endpoint, _)| endpoint)
+                    .collect();
                 let claimed = equip(tx, &sender, &known, leased, leased_at, waiting).await?;
                 // In the same transaction, so that nobody ever sees those leases.
                 deliveries::release(tx, &claimed.surplus).await?;
@@ -193,7 +201,7 @@ async fn equip(
     }
     let ids: Vec<_> = leased.iter().map(|lease| lease.event).collect();
     let mut records = events::find_all(tx.conn(), &ids).await?;
-    let records: std::collections::HashMap<_, _> = records.drain().map(|(id, event)| (id, Arc::new(event))).collect();
+    let records: HashMap<_, _> = records.drain().map(|(id, event)| (id, Arc::new(event))).collect();
     for lease in leased {
         let endpoint = endpoints.iter().find(|endpoint| endpoint.id == lease.endpoint);
         match endpoint.and_then(|endpoint| Some((endpoint.clone(), sender.slots.take(&lease.endpoint)?))) {

@@ -109,7 +109,7 @@ pub async fn run(parts: Parts, cancel: CancellationToken) -> Result<(), Error> {
         let (ended, (), ()) = tokio::join!(
             consuming,
             claimer::run(sender.clone(), stop.clone()),
-            sweeper::run(sender.clone(), stop.clone()),
+            sweeper::run(sender.clone(), connection.clone(), stop.clone()),
         );
         sender.finish().await;
         settled.cancel();

@@ -27,6 +27,8 @@ use crate::slots::Slot;
 
 /// How many deliveries of one event are begun at once.
 const AT_ONCE: usize = 32;
+/// How many of the others are added in one transaction, so that on SQLite everyone else gets a turn in between.
+const TOGETHER: usize = 100;
 
 /// Plans deliveries for what the consumer hands it.
 #[derive(Debug)]
@@ -97,16 +99,22 @@ impl Planner {
     }
 
     async fn plan(&self, planned: Vec<Planned>) -> Result<(), tidings_storage::Error> {
-        if let Some(oldest) = planned.iter().map(|planned| planned.event.time).min() {
-            self.sender.note_planned(oldest);
-        }
-        let sender = self.sender.clone();
         let endpoints = self.sender.directory.current(&self.sender.db).await?;
-        let owed = owed(&endpoints, planned);
-        if owed.is_empty() {
-            return Ok(());
+        let (at_once, mut later): (Vec<_>, Vec<_>) =
+            owed(&endpoints, planned).into_iter().partition(|owed| owed.at_once);
+        if !at_once.is_empty() {
+            self.begin(at_once).await?;
         }
-        let leased_at = Instant::now();
+        while !later.is_empty() {
+            let rest = later.split_off(later.len().min(TOGETHER));
+            self.begin(later).await?;
+            later = rest;
+        }
+        Ok(())
+    }
+
+    async fn begin(&self, owed: Vec<Owed>) -> Result<(), tidings_storage::Error> {
+        let (sender, leased_at) = (self.sender.clone(), Instant::now());
         let owed = self.sender.db.write(move |tx| {
             Box::pin(async move {
                 let slot = |endpoint: &EndpointId| {

@@ -4,7 +4,7 @@
 //! to the length of the settler's queue and then hold attempts back. Whether the lease still lasts for
 //! a whole attempt is checked right before sending, on a clock that nobody can set.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -22,7 +22,7 @@ use crate::agenda::Agenda;
 use crate::attempt::{Request, result, unanswered};
 use crate::directory::{Directory, Endpoint};
 use crate::slots::{Slot, Slots};
-use crate::{Parts, sweeper, verdict};
+use crate::{Parts, verdict};
 
 /// What all of the service's tasks share.
 #[derive(Debug)]
@@ -38,8 +38,6 @@ pub(crate) struct Sender {
     outcomes: mpsc::Sender<Outcome>,
     attempts: TaskTracker,
     stop: CancellationToken,
-    /// When records were last planned whose events were not news any more.
-    behind: Mutex<Option<Instant>>,
 }
 
 /// A delivery that is to be attempted now.
@@ -82,24 +80,7 @@ impl Sender {
             outcomes,
             attempts: TaskTracker::new(),
             stop,
-            behind: Mutex::default(),
         }
-    }
-
-    /// Notes the age of an event that was planned.
-    pub(crate) fn note_planned(&self, happened: DateTime<Utc>) {
-        if (self.clock.now() - happened)
-            .to_std()
-            .is_ok_and(|age| age >= sweeper::AGE)
-        {
-            *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
-    }
-
-    /// Whether the consumer was still busy with the past so recently.
-    pub(crate) fn was_behind_within(&self, time: Duration) -> bool {
-        let behind = *self.behind.lock().unwrap_or_else(PoisonError::into_inner);
-        behind.is_some_and(|at| at.elapsed() < time)
     }
 
     /// Whether nothing new is begun any more.

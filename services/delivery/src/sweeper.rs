@@ -4,8 +4,9 @@
 //! delivery for should not exist. If it does, its event is published again under the id it has, so that
 //! every consumer gets another chance and none acts twice. That is reported as the defect it is.
 //!
-//! While this consumer is behind, what it has not come to yet would look the same, so then nothing is
-//! published again.
+//! What the consumers have not come to yet looks the same: they may be behind, or the broker away. So what
+//! is found counts only once the group has come past everything that lay on the topics by then, and is
+//! looked at again after that.
 //!
 //! What has had its time is cleared away on the same rounds: what was owed to endpoints that are deleted,
 //! and events that are kept no longer.
@@ -14,15 +15,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_domain::{EventId, MessageId};
+use tidings_events::TOPICS;
+use tidings_messaging::{Connection, Milestone, MilestoneError};
 use tidings_storage::{Db, deliveries, events, messages, outbox};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::GROUP;
 use crate::sender::Sender;
 
 /// How long a message must have been queued before it counts as forgotten.
-pub(crate) const AGE: Duration = Duration::from_secs(60);
+const AGE: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether the consumers have come far enough. They commit each second.
+const GLANCE: Duration = Duration::from_millis(500);
 /// Messages looked at in one query, and queries in one pass.
 const PAGE: u64 = 500;
 const PAGES: usize = 20;
@@ -36,34 +42,78 @@ pub struct Swept {
     pub next: Option<MessageId>,
 }
 
-/// Publishes again what was forgotten among the messages after `from`, looking at a bounded number.
-pub async fn sweep(db: &Db, from: Option<MessageId>) -> Result<Swept, tidings_storage::Error> {
-    let mut swept = Swept {
-        published: Vec::new(),
-        next: from,
-    };
-    for _ in 0..PAGES {
-        let (last, forgotten) = messages::forgotten(db.read(), AGE, swept.next, PAGE).await?;
-        swept.next = last;
-        if !forgotten.is_empty() {
-            let again = forgotten.clone();
-            db.write(move |tx| Box::pin(async move { outbox::enqueue_again(tx, &again).await }))
-                .await?;
-            for event_id in &forgotten {
-                tracing::error!(%event_id, "a queued message had no delivery, its event is published again");
-            }
-            metrics::counter!("tidings_swept_total").increment(forgotten.len() as u64);
-            swept.published.extend(forgotten);
+/// Publishes again what was forgotten among the messages after `from`, looking at a bounded number. Waits
+/// for the consumers no longer than `patience`; then the pass came to nothing, and is to be made again.
+pub async fn sweep(
+    db: &Db,
+    connection: &Connection,
+    from: Option<MessageId>,
+    patience: Duration,
+) -> Result<Swept, tidings_storage::Error> {
+    let (suspects, next) = suspects(db, from).await?;
+    if !suspects.is_empty() && !consumers_come_to_now(connection, patience).await {
+        tracing::debug!(suspects = suspects.len(), "nobody can say yet what was forgotten");
+        return Ok(Swept {
+            published: Vec::new(),
+            next: from,
+        });
+    }
+    let mut published = Vec::new();
+    for some in suspects.chunks(PAGE as usize) {
+        let forgotten = messages::unattended(db.read(), some).await?;
+        if forgotten.is_empty() {
+            continue;
         }
+        let again = forgotten.clone();
+        db.write(move |tx| Box::pin(async move { outbox::enqueue_again(tx, &again).await }))
+            .await?;
+        for event_id in &forgotten {
+            tracing::error!(%event_id, "a queued message had no delivery, its event is published again");
+        }
+        metrics::counter!("tidings_swept_total").increment(forgotten.len() as u64);
+        published.extend(forgotten);
+    }
+    Ok(Swept { published, next })
+}
+
+/// What may have been forgotten, and where to go on.
+async fn suspects(
+    db: &Db,
+    from: Option<MessageId>,
+) -> Result<(Vec<EventId>, Option<MessageId>), tidings_storage::Error> {
+    let (mut suspects, mut next) = (Vec::new(), from);
+    for _ in 0..PAGES {
+        let (last, some) = messages::forgotten(db.read(), AGE, next, PAGE).await?;
+        suspects.extend(some);
+        next = last;
         if last.is_none() {
             break;
         }
     }
-    Ok(swept)
+    Ok((suspects, next))
+}
+
+/// Waits until the consumers have handled everything that lies on the topics now; answers whether they have.
+async fn consumers_come_to_now(connection: &Connection, patience: Duration) -> bool {
+    let passing = async {
+        let now = Milestone::set(connection, GROUP, TOPICS.iter().map(|topic| topic.name())).await?;
+        while !now.is_passed().await? {
+            sleep(GLANCE).await;
+        }
+        Ok::<_, MilestoneError>(())
+    };
+    match timeout(patience, passing).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the consumers are not seen");
+            false
+        }
+        Err(_) => false,
+    }
 }
 
 /// Sweeps every minute until stopped.
-pub(crate) async fn run(sender: Arc<Sender>, stop: CancellationToken) {
+pub(crate) async fn run(sender: Arc<Sender>, connection: Connection, stop: CancellationToken) {
     let mut timer = interval_at(Instant::now() + EVERY, EVERY);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut from = None;
@@ -71,9 +121,11 @@ pub(crate) async fn run(sender: Arc<Sender>, stop: CancellationToken) {
         if let Err(error) = clear_away(&sender, &stop).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "clearing away failed");
         }
-        match pass(&sender, from).await {
-            Ok(next) => from = next,
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "sweeping failed"),
+        let sweeping = stop.run_until_cancelled(sweep(&sender.db, &connection, from, EVERY));
+        match sweeping.await {
+            Some(Ok(swept)) => from = swept.next,
+            Some(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "sweeping failed"),
+            None => break,
         }
     }
 }
@@ -92,11 +144,4 @@ async fn clear_away(sender: &Sender, stop: &CancellationToken) -> Result<(), tid
         }
     }
     Ok(())
-}
-
-async fn pass(sender: &Sender, from: Option<MessageId>) -> Result<Option<MessageId>, tidings_storage::Error> {
-    if sender.was_behind_within(EVERY) {
-        return Ok(from);
-    }
-    Ok(sweep(&sender.db, from).await?.next)
 }

@@ -82,6 +82,11 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(command: Command) -> Result<ExitCode> {
     telemetry::init();
+    // Each receiver that hangs holds a connection. The soft limit is often 1,024, for the sake of programs that cannot
+    // count further; this one can. Where it cannot be raised, it stays.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
     let settings = Settings::from_process()?;
     match command {
         Command::Up => stack::up(settings).await?,

@@ -17,7 +17,9 @@ mod settle;
 
 use std::time::Duration;
 
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockBehavior, LockType, OnConflict, SelectStatement};
+use sea_orm::sea_query::{
+    Condition, Expr, ExprTrait, LockBehavior, LockType, OnConflict, Query, SelectStatement, UnionType,
+};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait,
@@ -100,15 +102,35 @@ async fn insert_rows(tx: &Tx<'_>, new: Vec<&NewDelivery>, computed: &[(Column, E
     ids.collect()
 }
 
-/// Leases deliveries to one endpoint that are due and that nobody works on, the longest due first: at
-/// most `limit`. None if the endpoint is not sent anything.
-pub async fn claim_for(tx: &Tx<'_>, endpoint: &EndpointId, limit: u64, token: Uuid) -> Result<Vec<Leased>> {
-    let backend = tx.backend();
+/// Leases deliveries that are due and that nobody works on, for each of these endpoints the longest due
+/// first and at most as many as stand beside it. None for an endpoint that is not sent anything.
+pub async fn claim(tx: &Tx<'_>, endpoints: &[(EndpointId, u64)], token: Uuid) -> Result<Vec<Leased>> {
+    let mut each = endpoints
+        .iter()
+        .map(|(endpoint, limit)| due_to(tx.backend(), endpoint, *limit));
+    let Some(mut due) = each.next() else {
+        return Ok(Vec::new());
+    };
+    due.unions(each.map(|due| (UnionType::All, due)));
+    let claimed = Entity::update_many()
+        .col_expr(Column::LeaseToken, Expr::value(token))
+        .col_expr(Column::LeasedUntil, clock::after(tx.backend(), LEASE))
+        .filter(Column::Id.in_subquery(due))
+        .exec_with_returning(tx.conn())
+        .await?;
+    Ok(claimed.into_iter().map(|row| leased(row, token)).collect())
+}
+
+/// The ids of what is due to an endpoint and free.
+fn due_to(backend: DbBackend, endpoint: &EndpointId, limit: u64) -> SelectStatement {
+    let is_sent_anything = enabled()
+        .and_where(webhook_endpoint::Column::Id.eq(endpoint.as_str()))
+        .take();
     let due = Entity::find()
         .select_only()
         .column(Column::Id)
         .filter(Column::EndpointId.eq(endpoint.as_str()))
-        .filter(Column::EndpointId.in_subquery(enabled()))
+        .filter(Expr::exists(is_sent_anything))
         .filter(is_pending())
         .filter(clock::has_come(backend, Expr::col(Column::DueAt)))
         .filter(unleased(backend))
@@ -116,13 +138,8 @@ pub async fn claim_for(tx: &Tx<'_>, endpoint: &EndpointId, limit: u64, token: Uu
         .limit(limit)
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
         .into_query();
-    let claimed = Entity::update_many()
-        .col_expr(Column::LeaseToken, Expr::value(token))
-        .col_expr(Column::LeasedUntil, clock::after(backend, LEASE))
-        .filter(Column::Id.in_subquery(due))
-        .exec_with_returning(tx.conn())
-        .await?;
-    Ok(claimed.into_iter().map(|row| leased(row, token)).collect())
+    // Only a query within a query may have an order, a limit and locks of its own where several are put together.
+    Query::select().column(Column::Id).from_subquery(due, "due").take()
 }
 
 /// Not with the status as a parameter, for which no database would choose the index on what is pending.

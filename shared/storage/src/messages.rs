@@ -138,18 +138,25 @@ pub async fn forgotten(
         .filter(event::Column::EventType.eq(MessageQueued::TYPE))
         .order_by_asc(event::Column::Id);
     let events: Vec<Uuid> = events.into_tuple().all(conn).await?;
+    let events: Vec<_> = events.into_iter().map(EventId::from).collect();
+    Ok((Some(last.into()), unattended(conn, &events).await?))
+}
+
+/// Those of these events that neither wait to be published nor have a delivery.
+pub async fn unattended(conn: &impl ConnectionTrait, events: &[EventId]) -> Result<Vec<EventId>> {
+    let ids = || events.iter().map(|id| id.as_uuid());
     // First those that wait, then those that are planned, which is the way an event takes. Once for all
     // of them: there may be more in the outbox than should be looked through for each.
     let waiting = outbox::Entity::find()
         .select_only()
         .column(outbox::Column::EventId)
-        .filter(outbox::Column::EventId.is_in(events.iter().copied()));
+        .filter(outbox::Column::EventId.is_in(ids()));
     let mut known: HashSet<Uuid> = waiting.into_tuple::<Uuid>().all(conn).await?.into_iter().collect();
     let planned = delivery::Entity::find()
         .select_only()
         .column(delivery::Column::EventId)
-        .filter(delivery::Column::EventId.is_in(events.iter().copied()));
+        .filter(delivery::Column::EventId.is_in(ids()));
     known.extend(planned.into_tuple::<Uuid>().all(conn).await?);
-    let forgotten = events.into_iter().filter(|id| !known.contains(id));
-    Ok((Some(last.into()), forgotten.map(EventId::from).collect()))
+    let unattended = events.iter().filter(|id| !known.contains(&id.as_uuid()));
+    Ok(unattended.copied().collect())
 }

@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use tidings_delivery::{Swept, sweep};
 use tidings_domain::MessageStatus;
 use tidings_storage::outbox;
-use tidings_testkit::{Behavior, WebhookReceiver, eventually};
+use tidings_testkit::{Behavior, PATIENCE, WebhookReceiver, eventually};
 
 use crate::stage::{Stage, on_each_database};
 
@@ -29,9 +31,16 @@ async fn what_was_published_and_forgotten_is_published_again() {
         .await;
         drop(later);
         stage.default_endpoint(&receiver.url()).await;
-        assert!(sweep(&stage.db, None).await.unwrap().published.is_empty(), "too young");
+        assert!(
+            sweep(&stage.db, &stage.connection, None, PATIENCE)
+                .await
+                .unwrap()
+                .published
+                .is_empty(),
+            "too young"
+        );
         age(&stage).await;
-        let swept = sweep(&stage.db, None).await.unwrap();
+        let swept = sweep(&stage.db, &stage.connection, None, PATIENCE).await.unwrap();
         assert_eq!(
             swept,
             Swept {
@@ -40,7 +49,13 @@ async fn what_was_published_and_forgotten_is_published_again() {
             }
         );
         stage.message_becomes(message.id, MessageStatus::Delivered).await;
-        assert!(sweep(&stage.db, None).await.unwrap().published.is_empty());
+        assert!(
+            sweep(&stage.db, &stage.connection, None, PATIENCE)
+                .await
+                .unwrap()
+                .published
+                .is_empty()
+        );
         service.stop().await;
         assert_eq!(receiver.received().len(), 1);
     })
@@ -53,8 +68,36 @@ async fn what_is_not_published_yet_is_not_forgotten() {
         stage.stop_relay().await;
         stage.send().await;
         age(&stage).await;
-        assert!(sweep(&stage.db, None).await.unwrap().published.is_empty());
+        assert!(
+            sweep(&stage.db, &stage.connection, None, PATIENCE)
+                .await
+                .unwrap()
+                .published
+                .is_empty()
+        );
         assert_eq!(outbox::depth(stage.db.read()).await.unwrap(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_and_not_consumed_yet_is_not_forgotten() {
+    on_each_database(async |stage| {
+        let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
+        stage.default_endpoint(&receiver.url()).await;
+        let (message, _) = stage.send().await;
+        age(&stage).await;
+        eventually("it is published", async || match outbox::depth(stage.db.read()).await {
+            Ok(0) => Ok(()),
+            other => Err(other),
+        })
+        .await;
+        let early = sweep(&stage.db, &stage.connection, None, Duration::from_secs(1));
+        assert!(early.await.unwrap().published.is_empty(), "nobody has looked at it");
+        let service = stage.run("0s,50ms");
+        stage.message_becomes(message.id, MessageStatus::Delivered).await;
+        service.stop().await;
+        assert_eq!(receiver.received().len(), 1);
     })
     .await;
 }

@@ -5,6 +5,7 @@
 mod broker;
 mod consuming;
 mod metering;
+mod milestone;
 mod outage;
 mod outbox;
 mod poison;

@@ -54,7 +54,7 @@ async fn claim(db: &Db, limit: u64, except: Vec<EndpointId>) -> Vec<Leased> {
     for (endpoint, _) in due {
         let token = Uuid::new_v4();
         let write = db.write::<_, Error, _>(move |tx| {
-            Box::pin(async move { rows::claim_for(tx, &endpoint, limit, token).await })
+            Box::pin(async move { rows::claim(tx, &[(endpoint, limit)], token).await })
         });
         claimed.extend(write.await.unwrap());
     }
