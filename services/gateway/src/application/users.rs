@@ -8,7 +8,7 @@ mod draft;
 
 use std::net::IpAddr;
 
-use tidings_domain::{Country, EmailAddress, NewUser, Password, PasswordHash, PostalAddress, User, UserChange, UserId};
+use tidings_domain::{Country, EmailAddress, NewUser, Password, PasswordHash, User, UserChange, UserId};
 use tidings_events::data::LinkedUser;
 use tidings_events::{Origin, UserCreated, UserDeleted, UserUpdated};
 use tidings_storage::outbox::enqueue;
@@ -121,7 +121,7 @@ pub(crate) async fn create(
         last_name: parsed.last_name.ok_or_else(missing)?,
         email: parsed.email.ok_or_else(missing)?,
         password: hash(app, parsed.password.ok_or_else(missing)?).await?,
-        address: parsed.address.unwrap_or_else(PostalAddress::default),
+        address: parsed.address.unwrap_or_default(),
         created_at: app.clock().now(),
     };
     let clock = app.clock.clone();

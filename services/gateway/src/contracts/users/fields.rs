@@ -34,7 +34,7 @@ impl Fields {
             Value::Object(fields) => fields,
             other => return Err(Refusal::NotAnObject(kind(&other))),
         };
-        let numbers = if fields.values().any(|value| integer_too_large(value)) {
+        let numbers = if fields.values().any(integer_too_large) {
             literals(body)?
         } else {
             HashMap::new()
