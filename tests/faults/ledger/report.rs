@@ -146,10 +146,7 @@ impl Ledger {
             writeln!(told, "  {row}").unwrap();
         }
         for record in self.records.iter().filter(|record| record.event.key == id) {
-            let (event, partition, offset) = (&record.event, record.partition, record.offset);
-            let (kind, sequence, topic) = (&event.kind, event.sequence, &event.topic);
-            let event_id = &record.event_id;
-            writeln!(told, "  {topic}/{partition} @ {offset}: {sequence} {kind} {event_id}").unwrap();
+            writeln!(told, "  {record}").unwrap();
         }
         let mut moments: Vec<(Instant, String)> = self.timeline.entries.clone();
         let name = self.database.messages.get(id).map(|message| &message.content);

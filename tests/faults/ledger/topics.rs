@@ -1,6 +1,7 @@
 //! What lies on Kafka.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
@@ -22,6 +23,16 @@ pub struct Record {
     pub event: Event,
     pub partition: i32,
     pub offset: i64,
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (event_id, partition, offset) = (&self.event_id, self.partition, self.offset);
+        let Event {
+            kind, topic, sequence, ..
+        } = &self.event;
+        write!(f, "{topic}/{partition} @ {offset}: {sequence} {kind} {event_id}")
+    }
 }
 
 /// All records of all topics. Those of one partition are in their order.
