@@ -14,7 +14,7 @@ mod record;
 mod registry;
 mod topic;
 
-pub use outbox::{Outbox, OutboxEntry, ShardLease};
+pub use outbox::{Granted, Outbox, OutboxEntry, ShardLease};
 pub use record::{DecodeError, EventRecord, Origin, RawRecord};
 pub use registry::{
     Action, ContactCreated, ContactDeleted, ContactUpdated, Event, EventType, MessageDelivered, MessageFailed,

@@ -18,7 +18,11 @@ pub trait Outbox: Send + Sync + 'static {
 
     /// Prolongs the leases held by this relay and takes its fair share of those that are free.
     /// Answers all that it holds now.
-    fn lease(&self) -> impl Future<Output = Result<Vec<ShardLease>, Self::Error>> + Send;
+    fn lease(&self) -> impl Future<Output = Result<Granted, Self::Error>> + Send;
+
+    /// Gives leases back that are more than this relay's share. Whoever takes them next publishes what is
+    /// still there, so nothing of their shards may be under way or wait to be removed.
+    fn give_back(&self, surplus: &[ShardLease]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// The oldest entries of the leased shards, by outbox id.
     fn pending(
@@ -42,6 +46,14 @@ pub trait Outbox: Send + Sync + 'static {
     /// Completes when something was written to the outbox since the last call completed, here or in
     /// another process. May complete without cause, and may miss a write: callers look for themselves from time to time.
     fn written(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// What a relay holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Granted {
+    pub leases: Vec<ShardLease>,
+    /// What is more than its share, and is to be [given back](Outbox::give_back).
+    pub surplus: Vec<ShardLease>,
 }
 
 /// The right to publish one shard, until it runs out or is taken over under a higher epoch.

@@ -99,17 +99,26 @@ async fn work(mut queue: mpsc::Receiver<Waiting>, clock: Arc<dyn Clock>) {
         // One whose client was told to come back must not be carried out behind its back.
         group.retain(|waiting| !waiting.answer.is_closed());
         // A task of its own: a defect that one request brings out must not end this one.
-        let written = tokio::spawn(write(group, clock.clone()));
-        if let Err(error) = written.await {
-            tracing::error!(%error, "accepting messages has failed");
+        match tokio::spawn(write(group, clock.clone())).await {
+            Ok(Ok(())) => {}
+            // Those behind have waited for the same database. They are told at once, not one group after the other.
+            Ok(Err(unavailable)) => {
+                while let Ok(waiting) = queue.try_recv() {
+                    let _ = waiting.answer.send(Err(unavailable.clone().into()));
+                }
+            }
+            Err(error) => tracing::error!(%error, "accepting messages has failed"),
         }
     }
 }
 
 /// Writes a group and answers it, one by one if they cannot be written together.
-async fn write(group: Vec<Waiting>, clock: Arc<dyn Clock>) {
+///
+/// # Errors
+/// That the database is not available, which the group has been told, too.
+async fn write(group: Vec<Waiting>, clock: Arc<dyn Clock>) -> Result<(), Error> {
     let Some(db) = group.first().map(|first| first.db.clone()) else {
-        return;
+        return Ok(());
     };
     let (requests, answers): (Vec<_>, Vec<_>) = group
         .into_iter()
@@ -117,6 +126,10 @@ async fn write(group: Vec<Waiting>, clock: Arc<dyn Clock>) {
         .unzip();
     let together = accept_all(&db, requests.clone(), &clock).await;
     let apart = matches!(&together, Err(error) if !error.is_unavailable() && requests.len() > 1);
+    let ended = match &together {
+        Err(error) if error.is_unavailable() => Err(error.clone()),
+        _ => Ok(()),
+    };
     let mut together = match together {
         Ok(outcomes) => outcomes.into_iter(),
         Err(error) => {
@@ -137,6 +150,7 @@ async fn write(group: Vec<Waiting>, clock: Arc<dyn Clock>) {
             let _ = answer.send(outcome);
         }
     }
+    ended
 }
 
 /// One outcome for each request, in their order.

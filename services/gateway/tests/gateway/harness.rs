@@ -186,7 +186,7 @@ impl TestGateway {
 
     /// All events so far, in the order in which they will be published.
     pub async fn events(&self) -> Vec<EventRecord> {
-        let leases = self.outbox.lease().await.unwrap();
+        let leases = self.outbox.lease().await.unwrap().leases;
         let pending = self.outbox.pending(&leases, 10_000).await.unwrap();
         pending.into_iter().map(|entry| entry.record).collect()
     }

@@ -3,11 +3,14 @@
 //! The leases are renewed beside everything else the relay does. What counts is the database's
 //! clock; here it is enough to give up early: a lease is held for nine tenths of its term from when
 //! its last renewal was *asked for*.
+//!
+//! What is more than its share the relay stops reading, and gives back once nothing of it is under way: so
+//! another relay that joins publishes nothing a second time.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-use tidings_events::{Outbox, OutboxEntry, ShardLease};
+use tidings_events::{Granted, Outbox, OutboxEntry, ShardLease};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -22,19 +25,24 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held {
-    pub(super) leases: Vec<ShardLease>,
+    pub(super) granted: Granted,
     /// Counts the renewals that were answered.
     round: u64,
 }
 
 impl Held {
+    /// All that is held, also what is to be given back.
+    pub(super) fn all(&self) -> impl Iterator<Item = &ShardLease> {
+        self.granted.leases.iter().chain(&self.granted.surplus)
+    }
+
     pub(super) fn covers(&self, entry: &OutboxEntry) -> bool {
-        self.leases.iter().any(|lease| lease.shard == entry.shard)
+        self.all().any(|lease| lease.shard == entry.shard)
     }
 
     /// The leases under which these entries are published.
     pub(super) fn needed_for(&self, batch: &[OutboxEntry]) -> Vec<ShardLease> {
-        let mut needed = self.leases.clone();
+        let mut needed = self.granted.leases.clone();
         needed.retain(|lease| batch.iter().any(|entry| entry.shard == lease.shard));
         needed
     }
@@ -65,17 +73,24 @@ impl Leases {
     /// Completes when other leases are held than now.
     pub(super) async fn changed(&self) {
         let mut held = self.held.subscribe();
-        let before = held.borrow_and_update().leases.clone();
+        let before = held.borrow_and_update().granted.clone();
         // The sender lives as long as `self`, so the wait ends only as it should.
-        let _ = held.wait_for(|now| now.leases != before).await;
+        let _ = held.wait_for(|now| now.granted != before).await;
     }
 
     /// Completes when one of these leases is not held any more.
     pub(super) async fn lost(&self, needed: &[ShardLease]) {
         let mut held = self.held.subscribe();
         let _ = held
-            .wait_for(|now| needed.iter().any(|lease| !now.leases.contains(lease)))
+            .wait_for(|now| needed.iter().any(|lease| !now.all().any(|held| held == lease)))
             .await;
+    }
+
+    /// Notes that these were given back.
+    pub(super) fn gave_back(&self, surplus: &[ShardLease]) {
+        self.held.send_modify(|held| {
+            held.granted.surplus.retain(|lease| !surplus.contains(lease));
+        });
     }
 
     /// Asks for a renewal and waits for its answer.
@@ -103,10 +118,10 @@ impl Leases {
                 patience
             };
             let pause = match timeout_at(deadline, outbox.lease()).await {
-                Ok(Ok(leases)) => {
+                Ok(Ok(granted)) => {
                     outage.worked();
                     trusted_until = asked_at + trust;
-                    self.hold(leases);
+                    self.hold(granted);
                     renew
                 }
                 Ok(Err(error)) => outage.failed(&error),
@@ -114,7 +129,7 @@ impl Leases {
             };
             let mut next = asked_at + pause;
             if trusted_until <= Instant::now() {
-                self.hold(Vec::new());
+                self.hold(Granted::default());
             } else {
                 next = next.min(trusted_until);
             }
@@ -125,14 +140,18 @@ impl Leases {
         }
     }
 
-    fn hold(&self, leases: Vec<ShardLease>) {
-        metrics::gauge!("tidings_relay_leases").set(leases.len() as f64);
+    fn hold(&self, granted: Granted) {
+        metrics::gauge!("tidings_relay_leases").set(granted.leases.len() as f64);
         self.held.send_modify(|held| {
-            if held.leases != leases {
-                tracing::debug!(shards = leases.len(), "leases held");
+            if held.granted != granted {
+                tracing::debug!(
+                    shards = granted.leases.len(),
+                    surplus = granted.surplus.len(),
+                    "leases held"
+                );
             }
             held.round += 1;
-            held.leases = leases;
+            held.granted = granted;
         });
     }
 }

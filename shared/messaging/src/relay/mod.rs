@@ -138,6 +138,7 @@ impl<O: Outbox> Relay<'_, O> {
                 self.cancel.run_until_cancelled(self.leases.renewed()).await;
             }
             self.remove_published();
+            self.give_back_surplus().await;
             next = if next == Next::Wait || self.published.len() > UNREMOVED {
                 self.wait(next).await
             } else {
@@ -155,17 +156,41 @@ impl<O: Outbox> Relay<'_, O> {
             return;
         }
         self.published.retain(|entry| held.covers(entry));
-        self.removal
-            .start(&self.outbox, held.leases, std::mem::take(&mut self.published));
+        self.removal.start(
+            &self.outbox,
+            held.all().copied().collect(),
+            std::mem::take(&mut self.published),
+        );
+    }
+
+    /// Gives back what is more than this relay's share, as soon as nothing of it waits to be removed. Between
+    /// two steps nothing is being published.
+    async fn give_back_surplus(&self) {
+        let mut surplus = self.leases.held().granted.surplus;
+        surplus.retain(|lease| {
+            let unremoved = self.published.iter().any(|entry| entry.shard == lease.shard);
+            !unremoved && !self.removal.concerns(lease.shard)
+        });
+        if surplus.is_empty() {
+            return;
+        }
+        match self.outbox.give_back(&surplus).await {
+            Ok(()) => self.leases.gave_back(&surplus),
+            // It stays with this relay for the time being, and is tried again with the next step.
+            Err(error) => tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "surplus leases not given back"
+            ),
+        }
     }
 
     fn removal_due(&self, held: &Held) -> Option<Instant> {
         // Without leases perhaps only the database is away. What is not taken over by then can still be removed.
-        if self.removal.is_under_way() || self.published.is_empty() || held.leases.is_empty() {
+        if self.removal.is_under_way() || self.published.is_empty() || held.granted.leases.is_empty() {
             return None;
         }
-        let many = self.published.len() >= REMOVE_AT_ONCE;
-        Some(if many {
+        let at_once = self.published.len() >= REMOVE_AT_ONCE || !held.granted.surplus.is_empty();
+        Some(if at_once {
             self.retry_from
         } else {
             self.retry_from.max(self.gather_until)
@@ -210,14 +235,14 @@ impl<O: Outbox> Relay<'_, O> {
     /// Reads and publishes a batch.
     async fn advance(&mut self) -> Result<Next, RelayError> {
         let held = self.leases.held();
-        if held.leases.is_empty() {
+        if held.granted.leases.is_empty() {
             return Ok(Next::Wait);
         }
         // What is passed over must not take up the room of what could be published.
         let mut pass_over = self.removal.ids();
         pass_over.extend(self.published.iter().map(|entry| entry.id));
         let limit = BATCH + pass_over.len() as u64 + self.parked.entries();
-        let mut entries = match self.outbox.pending(&held.leases, limit).await {
+        let mut entries = match self.outbox.pending(&held.granted.leases, limit).await {
             Ok(entries) => entries,
             Err(error) => {
                 let pause = self.database.failed(&error);

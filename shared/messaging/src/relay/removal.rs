@@ -13,6 +13,7 @@ pub(super) struct Removal<O: Outbox> {
 
 struct UnderWay<E> {
     ids: HashSet<i64>,
+    shards: HashSet<i16>,
     task: JoinHandle<Removed<E>>,
 }
 
@@ -36,6 +37,13 @@ impl<O: Outbox> Removal<O> {
         self.under_way.is_some()
     }
 
+    /// Whether something of this shard is being removed.
+    pub(super) fn concerns(&self, shard: i16) -> bool {
+        self.under_way
+            .as_ref()
+            .is_some_and(|under_way| under_way.shards.contains(&shard))
+    }
+
     /// What is being removed.
     pub(super) fn ids(&self) -> HashSet<i64> {
         self.under_way
@@ -50,6 +58,7 @@ impl<O: Outbox> Removal<O> {
             return;
         }
         let ids = entries.iter().map(|entry| entry.id).collect();
+        let shards = entries.iter().map(|entry| entry.shard).collect();
         let outbox = outbox.clone();
         let task = tokio::spawn(async move {
             match outbox.remove(&leases, &entries).await {
@@ -58,7 +67,7 @@ impl<O: Outbox> Removal<O> {
                 Err(error) => Removed::Failed(entries, error),
             }
         });
-        self.under_way = Some(UnderWay { ids, task });
+        self.under_way = Some(UnderWay { ids, shards, task });
     }
 
     /// Completes when the removal under way has ended, and never if there is none.

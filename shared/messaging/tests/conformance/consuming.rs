@@ -6,7 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tidings_events::RawRecord;
-use tidings_messaging::{ConsumerError, HandleError};
+use tidings_messaging::{ConsumerConfig, ConsumerError, HandleError};
 
 use crate::broker::on_each_broker;
 use crate::metering::{self, counted, shown};
@@ -71,6 +71,44 @@ async fn a_lone_event_arrives_at_once() {
             "something waits for a timer: {times:?}"
         );
         relay.stop().await;
+        consumer.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_lingers_gathers_what_comes_one_by_one() {
+    on_each_broker(async |broker| {
+        let topic = broker.topic(1).await;
+        let outbox = MemoryOutbox::default();
+        let relay = outbox.relay(&broker.connection);
+        let (recorder, batches) = (Recorder::default(), Arc::new(AtomicUsize::new(0)));
+        let counting = With {
+            recorder: recorder.clone(),
+            handle: {
+                let batches = batches.clone();
+                move |recorder: &Recorder, records: &[RawRecord]| {
+                    recorder.record(records);
+                    batches.fetch_add(1, Ordering::SeqCst);
+                    Ok(())
+                }
+            },
+        };
+        let mut config = ConsumerConfig::of_topics(&group(), [&topic]);
+        config.linger = Duration::from_secs(2);
+        let consumer = RunningConsumer::with(config, counting, &broker.connection);
+        for event in 0..20 {
+            outbox.write(&topic, &format!("key-{}", event % 3));
+            // Each is on the topic before the next is written, so they come one by one.
+            eventually("it is published", || outbox.depth() == 0).await;
+        }
+        eventually("all events", || recorder.effects() == 20).await;
+        recorder.assert_in_order();
+        assert_eq!(recorder.handed_out(), 20);
+        let batches = batches.load(Ordering::SeqCst);
+        assert!(batches < 20, "{batches} batches for 20 records");
+        relay.stop().await;
+        // What it has is handed out at once when it is to stop.
         consumer.stop().await;
     })
     .await;

@@ -1,13 +1,13 @@
 //! An outbox in memory that several relays can share, and that can be made to misbehave.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_domain::{Clock, EventId, SystemClock};
-use tidings_events::{EventRecord, Origin, Outbox, OutboxEntry, ShardLease};
+use tidings_events::{EventRecord, Granted, Origin, Outbox, OutboxEntry, ShardLease};
 use tidings_messaging::{Connection, RelayError, relay};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -39,6 +39,8 @@ struct State {
     leases: BTreeMap<i16, (Option<&'static str>, i64)>,
     /// A shard that changes hands as soon as something of it is to be removed.
     taken_at_removal: Option<i16>,
+    /// Shards that their holder has too many.
+    surplus: BTreeSet<i16>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +125,11 @@ impl MemoryOutbox {
         self.shared.state.lock().unwrap().taken_at_removal = Some(shard);
     }
 
+    /// Has whoever holds a shard give it back, from the next renewal on.
+    pub fn make_surplus(&self, shard: i16) {
+        self.shared.state.lock().unwrap().surplus.insert(shard);
+    }
+
     pub fn held_by(&self, relay: &str) -> usize {
         let state = self.shared.state.lock().unwrap();
         state
@@ -171,7 +178,7 @@ impl Outbox for View {
         Duration::from_secs(10)
     }
 
-    async fn lease(&self) -> Result<Vec<ShardLease>, Away> {
+    async fn lease(&self) -> Result<Granted, Away> {
         self.outbox.shared.renewals.fetch_add(1, Ordering::SeqCst);
         self.outbox.answer(|state| {
             for shard in 0..SHARDS {
@@ -183,7 +190,18 @@ impl Outbox for View {
                 .leases
                 .iter()
                 .filter(|(_, (holder, _))| *holder == Some(self.relay));
-            own.map(|(&shard, &(_, epoch))| ShardLease { shard, epoch }).collect()
+            let own = own.map(|(&shard, &(_, epoch))| ShardLease { shard, epoch });
+            let (surplus, leases) = own.partition(|lease| state.surplus.contains(&lease.shard));
+            Granted { leases, surplus }
+        })
+    }
+
+    async fn give_back(&self, surplus: &[ShardLease]) -> Result<(), Away> {
+        self.outbox.answer(|state| {
+            for lease in surplus {
+                state.surplus.remove(&lease.shard);
+                state.take(lease.shard, Some("somebody else"));
+            }
         })
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::broker::on_each_broker;
@@ -113,6 +115,42 @@ async fn a_relay_that_stops_leaves_nothing_half_done() {
         recorder.assert_in_order();
         assert_eq!(recorder.handed_out(), 10_000, "what was acknowledged was removed");
         relay.stop().await;
+        consumer.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_gives_a_shard_back_leaves_nothing_that_it_has_published() {
+    on_each_broker(async |broker| {
+        let topic = broker.topic(1).await;
+        let outbox = MemoryOutbox::default();
+        let recorder = Recorder::default();
+        let consumer = RunningConsumer::start(&group(), &topic, recorder.clone(), &broker.connection);
+        let relay = outbox.relay(&broker.connection);
+        eventually("the leases", || outbox.held_by("relay") == 4).await;
+        outbox.make_surplus(shard("key-1"));
+        let mut written = 0;
+        // All the while there is something under way.
+        crate::in_time("a shard less", async {
+            while outbox.held_by("relay") == 4 {
+                outbox.write(&topic, &format!("key-{}", written % 4));
+                written += 1;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        eventually("everything else", || {
+            outbox.keys().iter().all(|key| shard(key) == shard("key-1"))
+        })
+        .await;
+        // What is still there is not on the topic, and what is not there is.
+        eventually("each event in its place", || {
+            recorder.effects() + outbox.depth() == written
+        })
+        .await;
+        relay.stop().await;
+        assert_eq!(recorder.handed_out(), recorder.effects(), "nothing is published twice");
         consumer.stop().await;
     })
     .await;

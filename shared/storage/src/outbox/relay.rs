@@ -7,7 +7,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
 };
-use tidings_events::{EventRecord, Outbox, OutboxEntry, ShardLease};
+use tidings_events::{EventRecord, Granted, Outbox, OutboxEntry, ShardLease};
 use uuid::Uuid;
 
 use super::SHARDS;
@@ -44,9 +44,14 @@ impl Outbox for RelayOutbox {
         term(self.db.read().get_database_backend())
     }
 
-    async fn lease(&self) -> Result<Vec<ShardLease>> {
+    async fn lease(&self) -> Result<Granted> {
         let relay = self.relay;
         self.db.write(move |tx| Box::pin(lease(tx, relay))).await
+    }
+
+    async fn give_back(&self, surplus: &[ShardLease]) -> Result<()> {
+        let (relay, shards) = (self.relay, surplus.iter().map(|lease| lease.shard).collect());
+        self.db.write(move |tx| Box::pin(give_back(tx, relay, shards))).await
     }
 
     async fn pending(&self, leases: &[ShardLease], limit: u64) -> Result<Vec<OutboxEntry>> {
@@ -109,7 +114,7 @@ pub async fn clear_leases(tx: &Tx<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn lease(tx: &Tx<'_>, relay: Uuid) -> Result<Vec<ShardLease>> {
+async fn lease(tx: &Tx<'_>, relay: Uuid) -> Result<Granted> {
     let now = || clock::now(tx.backend());
     let until = || clock::after(tx.backend(), term(tx.backend()));
 
@@ -152,10 +157,7 @@ async fn lease(tx: &Tx<'_>, relay: Uuid) -> Result<Vec<ShardLease>> {
         })
         .collect();
     held.sort_by_key(|lease| lease.shard);
-    if held.len() > fair {
-        let surplus = held.split_off(fair);
-        give_back(tx, relay, surplus.iter().map(|lease| lease.shard).collect()).await?;
-    }
+    let surplus = held.split_off(fair.min(held.len()));
     if held.len() < fair {
         let free = relay_lease::Entity::find()
             .select_only()
@@ -181,7 +183,7 @@ async fn lease(tx: &Tx<'_>, relay: Uuid) -> Result<Vec<ShardLease>> {
             epoch: row.epoch,
         }));
     }
-    Ok(held)
+    Ok(Granted { leases: held, surplus })
 }
 
 async fn give_back(tx: &Tx<'_>, relay: Uuid, shards: Vec<i16>) -> Result<()> {

@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 
 use tidings_domain::Clock;
-use tidings_events::{Outbox, OutboxEntry};
+use tidings_events::{Granted, Outbox, OutboxEntry, ShardLease};
 use tidings_storage::outbox::{self as queue, RelayOutbox};
 use tidings_storage::{Error, contacts as rows, events};
 use tidings_testkit::databases;
 
 use crate::{CLOCK, add, contact};
 
+async fn lease(relay: &RelayOutbox) -> Vec<ShardLease> {
+    relay.lease().await.unwrap().leases
+}
+
 async fn drain(relay: &RelayOutbox) -> Vec<OutboxEntry> {
-    let leases = relay.lease().await.unwrap();
+    let leases = lease(relay).await;
     relay.pending(&leases, 1000).await.unwrap()
 }
 
@@ -39,7 +43,7 @@ async fn entries_come_out_in_the_order_of_their_versions_and_stay_until_removed(
         assert_eq!(sequences, [1, 2, 3, 4], "{}", test.name);
         assert_eq!(drain(&relay).await.len(), 4, "{}: reading removes nothing", test.name);
 
-        let leases = relay.lease().await.unwrap();
+        let leases = lease(&relay).await;
         assert_eq!(relay.remove(&leases, &entries[..3]).await.unwrap(), 3);
         assert_eq!(drain(&relay).await.len(), 1);
         assert_eq!(queue::depth(db.read()).await.unwrap(), 1);
@@ -71,7 +75,7 @@ async fn events_are_dropped_when_their_time_is_over_but_not_before_they_are_publ
             add(&test.db, contact(number)).await.unwrap();
         }
         let relay = RelayOutbox::new(test.db.clone());
-        let leases = relay.lease().await.unwrap();
+        let leases = lease(&relay).await;
         let entries = relay.pending(&leases, 10).await.unwrap();
         relay.remove(&leases, &entries[1..]).await.unwrap();
         let expire = async |days: i64| {
@@ -113,11 +117,13 @@ async fn the_same_place_in_a_history_is_given_once() {
 async fn relays_share_the_shards_and_take_over_from_each_other() {
     for test in databases().await {
         let (one, two) = (RelayOutbox::new(test.db.clone()), RelayOutbox::new(test.reopen().await));
-        assert_eq!(one.lease().await.unwrap().len(), 16, "{}: alone it has all", test.name);
-        assert_eq!(two.lease().await.unwrap().len(), 0, "{}: none is free yet", test.name);
-        let kept = one.lease().await.unwrap();
-        assert_eq!(kept.len(), 8, "{}: it makes room", test.name);
-        let taken = two.lease().await.unwrap();
+        assert_eq!(lease(&one).await.len(), 16, "{}: alone it has all", test.name);
+        assert_eq!(lease(&two).await.len(), 0, "{}: none is free yet", test.name);
+        let Granted { leases: kept, surplus } = one.lease().await.unwrap();
+        assert_eq!((kept.len(), surplus.len()), (8, 8), "{}: it is to make room", test.name);
+        assert_eq!(lease(&two).await.len(), 0, "{}: which it has not done", test.name);
+        one.give_back(&surplus).await.unwrap();
+        let taken = lease(&two).await;
         let shards: BTreeSet<_> = kept.iter().chain(&taken).map(|lease| lease.shard).collect();
         assert_eq!((taken.len(), shards.len()), (8, 16), "{}", test.name);
 
@@ -126,14 +132,14 @@ async fn relays_share_the_shards_and_take_over_from_each_other() {
             .await;
         test.tamper("UPDATE relays SET alive_until = '2001-01-01T00:00:00+00:00'")
             .await;
-        let all = two.lease().await.unwrap();
+        let all = lease(&two).await;
         assert_eq!(all.len(), 16, "{}", test.name);
         let stolen = all.iter().find(|lease| lease.shard == kept[0].shard).unwrap();
         assert_eq!(stolen.epoch, kept[0].epoch + 1, "{}", test.name);
 
         two.release().await.unwrap();
         assert_eq!(
-            one.lease().await.unwrap().len(),
+            lease(&one).await.len(),
             16,
             "{}: what was given back is free at once",
             test.name
@@ -144,14 +150,14 @@ async fn relays_share_the_shards_and_take_over_from_each_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_alone_need_not_wait_for_the_leases_of_the_dead() {
     for test in databases().await {
-        let dead = RelayOutbox::new(test.db.clone()).lease().await.unwrap();
+        let dead = lease(&RelayOutbox::new(test.db.clone())).await;
         let next = RelayOutbox::new(test.db.clone());
-        assert_eq!(next.lease().await.unwrap().len(), 0, "{}", test.name);
+        assert_eq!(lease(&next).await.len(), 0, "{}", test.name);
         test.db
             .write::<_, Error, _>(|tx| Box::pin(queue::clear_leases(tx)))
             .await
             .unwrap();
-        let all = next.lease().await.unwrap();
+        let all = lease(&next).await;
         assert_eq!(all.len(), 16, "{}", test.name);
         assert!(
             all.iter().all(|lease| !dead.contains(lease)),
@@ -166,7 +172,7 @@ async fn a_relay_that_lost_its_lease_removes_nothing() {
     for test in databases().await {
         add(&test.db, contact(1)).await.unwrap();
         let relay = RelayOutbox::new(test.db.clone());
-        let leases = relay.lease().await.unwrap();
+        let leases = lease(&relay).await;
         let entries = relay.pending(&leases, 10).await.unwrap();
         test.tamper("UPDATE relay_leases SET epoch = epoch + 1").await;
         assert_eq!(relay.remove(&leases, &entries).await.unwrap(), 0, "{}", test.name);
