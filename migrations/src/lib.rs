@@ -16,6 +16,7 @@ mod m0002_outbox;
 mod m0003_webhooks;
 mod m0004_audit;
 mod m0005_dead_letters;
+mod m0006_users;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_webhooks::Migration),
             Box::new(m0004_audit::Migration),
             Box::new(m0005_dead_letters::Migration),
+            Box::new(m0006_users::Migration),
         ]
     }
 }

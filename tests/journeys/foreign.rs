@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use crate::{TIDINGS, stacks};
 
-async fn output(program: &str, arguments: &[&str]) -> String {
+pub async fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).kill_on_drop(true).output().await;
     let output = output.unwrap_or_else(|error| panic!("{program} cannot be run: {error}"));
     let (out, err) = (

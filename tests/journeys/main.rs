@@ -13,6 +13,7 @@ mod foreign;
 mod refusals;
 mod startup;
 mod topic;
+mod users;
 mod visibility;
 
 use tidings_testkit::{ExternalParts, TestDatabase, TestKafka, TestStack, backends};

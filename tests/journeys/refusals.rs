@@ -75,6 +75,9 @@ async fn a_start_that_cannot_be_is_refused_in_one_line() {
     stack.set("DATABASE_URL", Some(&url));
     refused(&stack.run(&["up"]).await, &["no database", "make sure"]);
     stack.set("DATABASE_URL", None);
+    stack.set("GEOIP_DATABASE", Some(&no_database.display().to_string()));
+    refused(&stack.run(&["up"]).await, &["GEOIP_DATABASE", "no database", "MaxMind"]);
+    stack.set("GEOIP_DATABASE", None);
 
     if !cfg!(feature = "kafka-tls") {
         stack.set("KAFKA_SECURITY_PROTOCOL", Some("sasl_ssl"));

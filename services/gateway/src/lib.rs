@@ -8,10 +8,14 @@
 //!    types, and makes its changes with their events in one transaction.
 //! 3. `tidings-storage`: the rows.
 //!
+//! What use cases need from the outside stands beside them: [`location`] knows in which country an address
+//! is.
+//!
 //! [`Gateway`] puts them behind a port, [`observe`] gives every request its correlation and writes it down.
 
 mod application;
 mod contracts;
+pub mod location;
 mod observe;
 mod server;
 

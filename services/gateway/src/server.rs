@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
+use ipnet::IpNet;
 use secrecy::SecretString;
 use tidings_domain::Clock;
 use tidings_runtime::health::{self, BuildInfo, Health};
@@ -16,7 +17,8 @@ use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use crate::application::Application;
-use crate::contracts::messaging::{self, ApiKey};
+use crate::contracts::{ApiKey, Surroundings, messaging, users};
+use crate::location::GeoLocator;
 use crate::observe::observe;
 
 /// A worker is one thread that reads requests and writes answers; what they ask for is done on the
@@ -42,6 +44,13 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// What clients have to send as their bearer token.
     pub api_key: SecretString,
+    /// Whether contracts that were published without authentication need no key.
+    pub open_contracts: bool,
+    /// What absolute links begin with, without a slash at its end, if that does not follow each request.
+    pub public_url: Option<String>,
+    /// Whose word on where a request comes from counts.
+    pub trusted_proxies: Vec<IpNet>,
+    pub locator: Arc<dyn GeoLocator>,
     pub health: Health,
     /// Shown at `/metrics` if given.
     pub metrics: Option<MetricsHandle>,
@@ -84,8 +93,13 @@ impl Gateway {
     /// Serves until `cancel`, then lets requests that are under way finish.
     pub async fn run(self, parts: Parts, cancel: CancellationToken) -> io::Result<()> {
         let listener = self.listener;
-        let application = Application::new(parts.db, parts.clock);
+        let application = Application::new(parts.db, parts.clock, parts.locator);
         let api_key = web::Data::new(ApiKey::new(&parts.api_key));
+        let surroundings = web::Data::new(Surroundings {
+            public_url: parts.public_url,
+            trusted_proxies: parts.trusted_proxies,
+            open_contracts: parts.open_contracts,
+        });
         let (health, metrics, build) = (parts.health, parts.metrics, parts.build);
 
         // Ends what runs beside the server also when the server ends by itself.
@@ -98,6 +112,7 @@ impl Gateway {
             App::new()
                 .app_data(shared.clone())
                 .app_data(api_key.clone())
+                .app_data(surroundings.clone())
                 .wrap(from_fn(observe))
                 .configure(health::routes(health.clone(), build))
                 .configure(|app| {
@@ -105,6 +120,7 @@ impl Gateway {
                         app.configure(health::metrics_route(metrics.clone()));
                     }
                 })
+                .configure(users::routes)
                 .configure(messaging::routes)
         })
         .workers(WORKERS)

@@ -57,6 +57,41 @@ ids! {
     DeliveryId;
 }
 
+/// A user's id: a number from the database, because that is what clients of the users contract know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(i64);
+
+impl UserId {
+    pub fn as_i64(self) -> i64 {
+        self.0
+    }
+}
+
+impl From<i64> for UserId {
+    fn from(id: i64) -> Self {
+        Self(id)
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Takes decimal digits only.
+impl FromStr for UserId {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(id) if digits => Ok(Self(id)),
+            _ => Err(Invalid::new("not the number of a user")),
+        }
+    }
+}
+
 /// A webhook endpoint's id: a UUID, or `default` for the one that comes from the settings.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -110,6 +145,14 @@ mod tests {
             &format!("urn:uuid:{text}"),
         ] {
             assert!(other.parse::<MessageId>().is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_user_is_known_by_digits() {
+        assert_eq!("42".parse::<UserId>().unwrap().to_string(), "42");
+        for other in ["", "+42", "-1", "4 2", "42.0", "0x2a", "٤٢", "9223372036854775808"] {
+            assert!(other.parse::<UserId>().is_err(), "{other}");
         }
     }
 }

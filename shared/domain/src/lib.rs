@@ -5,20 +5,27 @@
 
 mod clock;
 mod contact;
+mod country;
 mod delivery;
+mod email;
 mod endpoint;
 mod ids;
 mod message;
 mod text;
 mod trace;
+mod user;
 
 pub use clock::{Clock, SystemClock, new_id};
 pub use contact::{Contact, ContactName, PhoneNumber};
+pub use country::Country;
 pub use delivery::{Attempt, AttemptResult, RetrySchedule};
+pub use email::EmailAddress;
 pub use endpoint::{EndpointState, EventTypes, WebhookEndpoint, WebhookUrl};
-pub use ids::{ContactId, DeliveryId, EndpointId, EventId, MessageId};
+pub use ids::{ContactId, DeliveryId, EndpointId, EventId, MessageId, UserId};
 pub use message::{Content, Message, MessageStatus, Sender};
+pub use text::TextFault;
 pub use trace::{CorrelationId, TraceParent};
+pub use user::{NewUser, Password, PasswordHash, PersonName, PostalAddress, User, UserChange};
 
 /// Why a value was refused. The text is meant for the person who sent it and names the rule, not the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -9,6 +9,42 @@ pub trait Data: Serialize {
     const SCHEMA: &'static str;
 }
 
+/// A user together with its address in the API, which depends on where the request came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkedUser {
+    pub user: domain::User,
+    pub url: String,
+}
+
+/// A user without the password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Absolute.
+    pub url: String,
+    pub id: domain::UserId,
+    pub first_name: String,
+    pub last_name: String,
+    pub email: String,
+    pub address: String,
+}
+
+impl Data for User {
+    const SCHEMA: &'static str = "urn:tidings:schema:user:1";
+}
+
+impl From<&LinkedUser> for User {
+    fn from(LinkedUser { user, url }: &LinkedUser) -> Self {
+        Self {
+            url: url.clone(),
+            id: user.id,
+            first_name: user.first_name.as_str().to_owned(),
+            last_name: user.last_name.as_str().to_owned(),
+            email: user.email.as_str().to_owned(),
+            address: user.address.as_str().to_owned(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contact {
     pub id: domain::ContactId,

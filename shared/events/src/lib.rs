@@ -18,7 +18,7 @@ pub use outbox::{Granted, Outbox, OutboxEntry, ShardLease};
 pub use record::{DecodeError, EventRecord, Origin, RawRecord};
 pub use registry::{
     Action, ContactCreated, ContactDeleted, ContactUpdated, Event, EventType, MessageDelivered, MessageFailed,
-    MessageQueued, REGISTRY, WebhookEndpointCreated, WebhookEndpointDeleted, WebhookEndpointDisabled,
-    WebhookEndpointUpdated,
+    MessageQueued, REGISTRY, Resource, UserCreated, UserDeleted, UserUpdated, WebhookEndpointCreated,
+    WebhookEndpointDeleted, WebhookEndpointDisabled, WebhookEndpointUpdated,
 };
 pub use topic::{TOPICS, Topic};

@@ -1,7 +1,7 @@
 use serde::Serialize;
-use tidings_domain as domain;
+use tidings_domain::{Contact, Message, WebhookEndpoint};
 
-use crate::data::{self, Data};
+use crate::data::{self, Data, LinkedUser};
 use crate::topic::Topic;
 
 /// What an event did to its resource.
@@ -43,28 +43,73 @@ impl EventType {
     }
 }
 
+/// Something that events can be about.
+pub trait Resource {
+    type Data: Data;
+
+    fn id(&self) -> String;
+    fn version(&self) -> i64;
+    /// As its contract shows it.
+    fn data(&self) -> Self::Data;
+}
+
+/// Resources that bring along all that is to be shown of them.
+macro_rules! resources {
+    ($($name:ident),*) => {$(
+        impl Resource for $name {
+            type Data = data::$name;
+
+            fn id(&self) -> String {
+                self.id.to_string()
+            }
+            fn version(&self) -> i64 {
+                self.version
+            }
+            fn data(&self) -> Self::Data {
+                self.into()
+            }
+        }
+    )*};
+}
+
+resources!(Contact, Message, WebhookEndpoint);
+
+impl Resource for LinkedUser {
+    type Data = data::User;
+
+    fn id(&self) -> String {
+        self.user.id.to_string()
+    }
+    fn version(&self) -> i64 {
+        self.user.version
+    }
+    fn data(&self) -> Self::Data {
+        self.into()
+    }
+}
+
 /// Declares events and lists them, so that none can be declared without being listed.
 macro_rules! events {
     ($($(#[$doc:meta])* $name:ident($resource:ident): $type:literal on $topic:ident, $action:ident;)*) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, Copy)]
-            pub struct $name<'a>(pub &'a domain::$resource);
+            pub struct $name<'a>(pub &'a $resource);
 
             impl Event for $name<'_> {
-                type Data = data::$resource;
+                type Data = <$resource as Resource>::Data;
                 const TYPE: &'static str = $type;
                 const TOPIC: Topic = Topic::$topic;
                 const ACTION: Action = Action::$action;
 
                 fn key(&self) -> String {
-                    self.0.id.to_string()
+                    self.0.id()
                 }
                 fn sequence(&self) -> i64 {
-                    self.0.version
+                    self.0.version()
                 }
                 fn data(&self) -> Self::Data {
-                    self.0.into()
+                    self.0.data()
                 }
             }
         )*
@@ -74,12 +119,16 @@ macro_rules! events {
             name: $type,
             topic: Topic::$topic,
             action: Action::$action,
-            schema: <data::$resource as Data>::SCHEMA,
+            schema: <<$resource as Resource>::Data as Data>::SCHEMA,
         }),*];
     };
 }
 
 events! {
+    UserCreated(LinkedUser): "tidings.user.created" on Users, Create;
+    /// Its password may be all that changed, which no event shows.
+    UserUpdated(LinkedUser): "tidings.user.updated" on Users, Update;
+    UserDeleted(LinkedUser): "tidings.user.deleted" on Users, Delete;
     ContactCreated(Contact): "tidings.contact.created" on Contacts, Create;
     ContactUpdated(Contact): "tidings.contact.updated" on Contacts, Update;
     ContactDeleted(Contact): "tidings.contact.deleted" on Contacts, Delete;

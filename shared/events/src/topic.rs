@@ -3,17 +3,19 @@ use std::time::Duration;
 /// The topics. This is the only place that says what they are called and how they are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Topic {
+    Users,
     Contacts,
     Messages,
     Webhooks,
 }
 
 /// All topics, in the order in which they are created and documented.
-pub const TOPICS: &[Topic] = &[Topic::Contacts, Topic::Messages, Topic::Webhooks];
+pub const TOPICS: &[Topic] = &[Topic::Users, Topic::Contacts, Topic::Messages, Topic::Webhooks];
 
 impl Topic {
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Users => "users-events",
             Self::Contacts => "contacts-events",
             Self::Messages => "messages-events",
             Self::Webhooks => "webhooks-events",
@@ -24,7 +26,7 @@ impl Topic {
     /// batches, which costs throughput.
     pub const fn partitions(self) -> i32 {
         match self {
-            Self::Contacts | Self::Messages => 3,
+            Self::Users | Self::Contacts | Self::Messages => 3,
             Self::Webhooks => 1,
         }
     }

@@ -36,6 +36,18 @@ fn record<E: Event>(event: E) -> EventRecord {
 
 /// One of each, in the order of the registry.
 fn samples() -> Vec<EventRecord> {
+    let user = |version| data::LinkedUser {
+        user: User {
+            id: UserId::from(53),
+            first_name: PersonName::parse("Serge").unwrap(),
+            last_name: PersonName::parse("Karamazov").unwrap(),
+            email: EmailAddress::parse("serge@example.com").unwrap(),
+            address: PostalAddress::parse("Paris").unwrap(),
+            created_at: FixedClock.now(),
+            version,
+        },
+        url: "http://127.0.0.1:3000/api/v1/users/53".into(),
+    };
     let contact = Contact {
         id: "019b7c3e-0000-7000-8000-00000000000c".parse().unwrap(),
         name: ContactName::parse("Odile Deray").unwrap(),
@@ -85,6 +97,9 @@ fn samples() -> Vec<EventRecord> {
         ..endpoint.clone()
     };
     vec![
+        record(UserCreated(&user(1))),
+        record(UserUpdated(&user(2))),
+        record(UserDeleted(&user(3))),
         record(ContactCreated(&contact)),
         record(ContactUpdated(&Contact {
             version: 2,

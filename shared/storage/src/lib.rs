@@ -20,6 +20,7 @@ pub mod events;
 pub mod idempotency;
 pub mod messages;
 pub mod outbox;
+pub mod users;
 
 pub use db::{Db, Location, Turn, Tx};
 pub use error::{Error, may_open_later, why_not_open};

@@ -111,6 +111,26 @@ impl TestDatabase {
     }
 }
 
+impl TestDatabase {
+    /// All rows of all tables of a PostgreSQL, as text; bytes are in hexadecimal digits.
+    pub async fn contents(&self) -> String {
+        let mut connection = PgConnection::connect(&self.url()).await.unwrap();
+        let tables = "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public'";
+        let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut connection).await.unwrap();
+        let mut contents = String::new();
+        for table in tables {
+            let rows = format!("SELECT coalesce(string_agg(rows::text, ' '), '') FROM \"{table}\" AS rows");
+            let rows: String = sqlx::query_scalar(sqlx::AssertSqlSafe(rows))
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+            contents.push_str(&rows);
+        }
+        connection.close().await.unwrap();
+        contents
+    }
+}
+
 /// A database that nobody can write to, until [`ended`](Self::end).
 #[derive(Debug)]
 pub struct Outage(Kind);

@@ -41,6 +41,8 @@ pub enum Behavior {
     Drip,
     /// Does this, then answers 500.
     Then(Box<dyn Fn(&Received) + Send + Sync>),
+    /// Answers 200 with this JSON.
+    Json(Box<dyn Fn(&Received) -> String + Send + Sync>),
     /// Answers with this status and header.
     With(u16, &'static str, String),
 }
@@ -170,6 +172,9 @@ async fn receive(request: HttpRequest, body: Bytes, state: Data<State>) -> HttpR
             act(&received);
             HttpResponse::InternalServerError().finish()
         }
+        Behavior::Json(body) => HttpResponse::Ok()
+            .content_type("application/json")
+            .body(body(&received)),
         Behavior::With(code, name, value) => status(*code).insert_header((*name, value.as_str())).finish(),
     }
 }

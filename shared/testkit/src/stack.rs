@@ -266,6 +266,26 @@ impl TestStack {
         }
     }
 
+    /// Everything that is kept, as bytes: each file of the stack's folder, and an external database.
+    pub async fn kept(&self) -> Vec<u8> {
+        let mut kept = Vec::new();
+        let mut folders = vec![self.folder().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    kept.extend(std::fs::read(path).unwrap());
+                }
+            }
+        }
+        if let Some(database) = &self.parts.database {
+            kept.extend(database.contents().await.into_bytes());
+        }
+        kept
+    }
+
     /// Takes the database away.
     pub async fn outage(&self) -> Outage {
         match &self.parts.database {

@@ -14,14 +14,17 @@ pub(crate) mod contacts;
 pub(crate) mod idempotency;
 mod intake;
 pub(crate) mod messages;
+mod passwords;
+pub(crate) mod users;
 
 use std::future::{Future, pending};
+use std::net::IpAddr;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tidings_domain::Clock;
+use tidings_domain::{Clock, Country};
 use tidings_storage::{Db, Error, Tx};
 use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
@@ -30,6 +33,8 @@ use tokio_util::task::TaskTracker;
 
 use self::idempotency::InFlight;
 use self::intake::Intake;
+use self::passwords::Passwords;
+use crate::location::{GeoLocator, Unlocated};
 
 /// How often answers that have been kept long enough are dropped.
 const EXPIRY: Duration = Duration::from_secs(60 * 60);
@@ -41,6 +46,8 @@ pub(crate) struct Application {
     clock: Arc<dyn Clock>,
     in_flight: InFlight,
     intake: Intake,
+    locator: Arc<dyn GeoLocator>,
+    passwords: Passwords,
     runtime: Handle,
     tasks: TaskTracker,
 }
@@ -64,12 +71,14 @@ impl Page {
 
 impl Application {
     /// Must be called within the runtime on which the use cases are to run.
-    pub(crate) fn new(db: Arc<SetOnce<Db>>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(db: Arc<SetOnce<Db>>, clock: Arc<dyn Clock>, locator: Arc<dyn GeoLocator>) -> Self {
         Self {
             db,
             intake: Intake::start(&clock),
             clock,
             in_flight: InFlight::default(),
+            locator,
+            passwords: Passwords::new(),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
         }
@@ -82,6 +91,12 @@ impl Application {
     /// The database, if the process has reached it and may work on it.
     fn db(&self) -> Result<Db, Error> {
         self.db.get().cloned().ok_or_else(Error::not_open_yet)
+    }
+
+    /// Finds out in which country an address is.
+    async fn locate(&self, address: IpAddr) -> Result<Country, Unlocated> {
+        let locator = self.locator.clone();
+        self.carry_out(async move { locator.locate(address).await }).await
     }
 
     /// Runs a query.

@@ -1,13 +1,15 @@
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use tidings_domain::SystemClock;
+use tidings_domain::{Country, SystemClock};
 use tidings_events::{EventRecord, Outbox};
+use tidings_gateway::location::{Locator, Tuning};
 use tidings_gateway::{Gateway, Parts};
 use tidings_runtime::health::{BuildInfo, Health};
 use tidings_runtime::http_client::install_crypto_provider;
@@ -56,6 +58,11 @@ pub fn parts(db: Db, health: Health) -> Parts {
         db: Arc::new(db.into()),
         clock: Arc::new(SystemClock),
         api_key: KEY.to_owned().into(),
+        open_contracts: true,
+        public_url: None,
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        // A port on which nobody listens: who comes from this machine is not asked about.
+        locator: locator("http://127.0.0.1:9/{ip}/json/", None, Tuning::default()),
         health,
         metrics: Some(install_metrics()),
         build: BuildInfo {
@@ -64,6 +71,12 @@ pub fn parts(db: Db, health: Health) -> Parts {
             built_at: "2026-01-02T03:04:05Z",
         },
     }
+}
+
+/// Asks at that URL, and takes this machine to be in Switzerland.
+pub fn locator(url: &str, database: Option<&Path>, tuning: Tuning) -> Arc<Locator> {
+    let home = Country::from_code("CH");
+    Arc::new(Locator::new(url.into(), database, home, tuning, Arc::new(SystemClock)).unwrap())
 }
 
 pub fn loopback() -> SocketAddr {
@@ -82,19 +95,25 @@ pub fn client() -> Client {
 
 impl TestGateway {
     pub async fn start(database: TestDatabase) -> Self {
+        Self::start_with(database, |_| ()).await
+    }
+
+    /// One whose parts were changed.
+    pub async fn start_with(database: TestDatabase, change: impl FnOnce(&mut Parts)) -> Self {
         let db = database.db.clone();
-        Self::serve(Arc::new(database), db)
+        Self::serve(Arc::new(database), db, change)
     }
 
     /// Another one on the same database, as if in a process of its own.
     pub async fn start_beside(&self) -> Self {
-        Self::serve(self.database.clone(), self.database.reopen().await)
+        Self::serve(self.database.clone(), self.database.reopen().await, |_| ())
     }
 
-    fn serve(database: Arc<TestDatabase>, db: Db) -> Self {
+    fn serve(database: Arc<TestDatabase>, db: Db, change: impl FnOnce(&mut Parts)) -> Self {
         let health = Health::new();
         let gateway = Gateway::bind(loopback()).unwrap();
-        let parts = parts(db.clone(), health.clone());
+        let mut parts = parts(db.clone(), health.clone());
+        change(&mut parts);
         let cancel = CancellationToken::new();
         Self {
             addr: gateway.addr(),
@@ -132,6 +151,10 @@ impl TestGateway {
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         send(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        send(self.request(Method::PUT, path).json(body)).await
     }
 
     pub async fn patch(&self, path: &str, body: &Value) -> Answer {

@@ -1,9 +1,12 @@
 //! The services of a process, each as a task under supervision.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use tidings_delivery::endpoints;
 use tidings_events::TOPICS;
 use tidings_gateway::Gateway;
+use tidings_gateway::location::{Locator, LocatorError, Tuning};
 use tidings_messaging::{TopicsError, relay, topics};
 use tidings_runtime::http_client::OutwardClient;
 use tidings_runtime::shutdown::Supervisor;
@@ -18,17 +21,22 @@ use crate::BUILD;
 pub(super) fn spawn(
     parts: &Parts,
     roles: &[Role],
-    mut gateway: Option<Gateway>,
+    gateway: Option<Gateway>,
     supervisor: &mut Supervisor,
 ) -> Result<()> {
     health::register(parts)?;
+    // Before anything is written: it may refuse its file.
+    let mut gateway = match gateway {
+        Some(gateway) => Some((gateway, locator(parts)?)),
+        None => None,
+    };
     spawn_database(parts, roles, supervisor);
     spawn_topics(parts, supervisor);
     for role in roles {
         match role {
             Role::Gateway => {
-                let gateway = gateway.take().context("the gateway has no port")?;
-                spawn_gateway(gateway, parts, supervisor);
+                let (gateway, locator) = gateway.take().context("the gateway has no port")?;
+                spawn_gateway(gateway, parts, locator, supervisor);
             }
             Role::Delivery => spawn_delivery(parts, supervisor)?,
             Role::Audit => spawn_audit(parts, supervisor),
@@ -105,11 +113,27 @@ fn spawn_topics(parts: &Parts, supervisor: &mut Supervisor) {
     });
 }
 
-fn spawn_gateway(gateway: Gateway, parts: &Parts, supervisor: &mut Supervisor) {
+fn locator(parts: &Parts) -> Result<Locator, LocatorError> {
+    let settings = &parts.settings;
+    Locator::new(
+        settings.geoip_url.clone(),
+        settings.geoip_database.as_deref(),
+        settings.local_country.clone(),
+        Tuning::default(),
+        parts.clock.clone(),
+    )
+}
+
+fn spawn_gateway(gateway: Gateway, parts: &Parts, locator: Locator, supervisor: &mut Supervisor) {
+    let settings = &parts.settings;
     let parts = tidings_gateway::Parts {
         db: parts.db.clone(),
         clock: parts.clock.clone(),
-        api_key: parts.settings.api_key.clone(),
+        api_key: settings.api_key.clone(),
+        open_contracts: settings.open_contracts,
+        public_url: settings.public_url.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
+        locator: Arc::new(locator),
         health: parts.health.clone(),
         metrics: parts.in_development().then(|| parts.metrics.clone()),
         build: BUILD,

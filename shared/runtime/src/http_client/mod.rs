@@ -1,4 +1,4 @@
-//! The one client for calls to the outside: webhooks today, anything else that leaves the process tomorrow.
+//! The one client for calls to the outside: webhooks, and questions to other services.
 //!
 //! Guaranteed for every call:
 //! - It ends by its deadline, which covers the name's resolution, the connection and the whole answer; a
@@ -80,10 +80,32 @@ impl OutwardClient {
         deadline: Duration,
         clock: &dyn Clock,
     ) -> Result<Answer, CallError> {
+        let request = self.client.post(url.clone()).headers(headers).body(body);
+        self.call(url, request, deadline, clock).await
+    }
+
+    /// Sends one GET.
+    pub async fn get(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        deadline: Duration,
+        clock: &dyn Clock,
+    ) -> Result<Answer, CallError> {
+        let request = self.client.get(url.clone()).headers(headers);
+        self.call(url, request, deadline, clock).await
+    }
+
+    async fn call(
+        &self,
+        url: &Url,
+        request: reqwest::RequestBuilder,
+        deadline: Duration,
+        clock: &dyn Clock,
+    ) -> Result<Answer, CallError> {
         let host = self.vetting.check_url(url)?;
         let end = Instant::now() + deadline;
         let call = async {
-            let request = self.client.post(url.clone()).headers(headers).body(body);
             let response = request
                 .send()
                 .await

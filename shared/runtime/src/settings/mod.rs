@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
-use tidings_domain::{RetrySchedule, WebhookUrl};
+use tidings_domain::{Country, RetrySchedule, WebhookUrl};
 
 pub use docs::markdown_table;
 pub use error::{SettingsError, Source};
@@ -69,6 +69,18 @@ pub struct Settings {
     /// Where the built-in webhook receiver listens.
     pub receiver_listen: SocketAddr,
     pub api_key: SecretString,
+    /// Without a slash at its end. `None`: each request's own scheme and host.
+    pub public_url: Option<String>,
+    /// Whether contracts that were published without authentication need none.
+    pub open_contracts: bool,
+    /// Whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// With `{ip}` where the address goes. It may contain a key.
+    pub geoip_url: SecretString,
+    /// A file in MaxMind's format.
+    pub geoip_database: Option<PathBuf>,
+    /// Of private and loopback addresses. `None`: they are in no country.
+    pub local_country: Option<Country>,
     /// Networks that webhooks may reach although they are not public.
     pub webhook_allow: Vec<IpNet>,
     /// The total deadline of one delivery attempt.
@@ -114,6 +126,14 @@ impl Settings {
             broker_listen: from.required("TIDINGS_BROKER_LISTEN", parse::socket_address)?,
             receiver_listen: from.required("TIDINGS_RECEIVER_LISTEN", parse::socket_address)?,
             api_key: from.secret("TIDINGS_API_KEY", parse::api_key)?,
+            public_url: from.optional("TIDINGS_PUBLIC_URL", parse::public_url)?,
+            open_contracts: from.required("TIDINGS_OPEN_CONTRACTS", parse::yes_or_no)?,
+            trusted_proxies: from
+                .optional("TIDINGS_TRUSTED_PROXIES", parse::networks)?
+                .unwrap_or_default(),
+            geoip_url: from.required("GEOIP_URL", parse::geoip_url)?,
+            geoip_database: from.optional("GEOIP_DATABASE", |text| Ok(PathBuf::from(text)))?,
+            local_country: from.optional("TIDINGS_LOCAL_COUNTRY", parse::country)?,
             webhook_allow: from
                 .optional("TIDINGS_WEBHOOK_ALLOW", parse::networks)?
                 .unwrap_or_default(),

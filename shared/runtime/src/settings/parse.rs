@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
+use tidings_domain::Country;
 use url::Url;
 
 use super::Profile;
@@ -81,6 +82,48 @@ pub(super) fn api_key(text: &str) -> Result<SecretString, String> {
         return Err("a key must not begin or end with a space, nor contain control characters".to_owned());
     }
     Ok(text.into())
+}
+
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text.trim() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(format!("`{}` is neither true nor false", other.escape_debug())),
+    }
+}
+
+/// The beginning of other URLs, so without a slash at its end.
+pub(super) fn public_url(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let plain = |url: &Url| {
+        let bare = url.query().is_none() && url.fragment().is_none();
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && bare && anonymous
+    };
+    match Url::parse(text) {
+        Ok(url) if plain(&url) => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        _ => Err(format!(
+            "`{}` is not the beginning of a web address: http:// or https://, a host, and at most a port and a path",
+            text.escape_debug()
+        )),
+    }
+}
+
+/// It may contain a key to the service, so it is not repeated.
+pub(super) fn geoip_url(text: &str) -> Result<SecretString, String> {
+    let text = text.trim();
+    if !text.contains("{ip}") {
+        return Err("the URL must contain {ip}, where the address goes".to_owned());
+    }
+    match Url::parse(&text.replace("{ip}", "192.0.2.1")) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.into()),
+        _ => Err("the URL must begin with http:// or https:// and name a host".to_owned()),
+    }
+}
+
+pub(super) fn country(text: &str) -> Result<Country, String> {
+    let text = text.trim();
+    Country::from_code(text).ok_or_else(|| format!("`{}` is not the code of a country", text.escape_debug()))
 }
 
 pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {

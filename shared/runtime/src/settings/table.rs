@@ -129,6 +129,51 @@ pub const TABLE: &[Setting] = &[
             "The first key, with every right. Production refuses the demo value.",
         )
     },
+    setting(
+        "TIDINGS_PUBLIC_URL",
+        Unset("the scheme and host of each request"),
+        "https://api.example.com",
+        "What absolute links begin with. Needed behind a proxy that speaks https or changes the `Host` header.",
+    ),
+    Setting {
+        production: Value("false"),
+        ..setting(
+            "TIDINGS_OPEN_CONTRACTS",
+            Value("true"),
+            "false",
+            "Whether the users contract can be used without a key: `true` or `false`.",
+        )
+    },
+    Setting {
+        production: Unset("none"),
+        ..setting(
+            "TIDINGS_TRUSTED_PROXIES",
+            Value("127.0.0.0/8,::1/128"),
+            "10.20.0.0/16,fd00:1234::/64",
+            "Networks whose word on where a request comes from counts (`X-Forwarded-For`), separated by commas.",
+        )
+    },
+    setting(
+        "GEOIP_URL",
+        Value("https://ipapi.co/{ip}/json/"),
+        "https://ipapi.co/{ip}/json/",
+        "Where to ask for the country of an address, which takes the place of `{ip}`. The answer has the form of ipapi.co's.",
+    ),
+    setting(
+        "GEOIP_DATABASE",
+        Unset("none"),
+        "/usr/share/GeoIP/GeoLite2-Country.mmdb",
+        "A file in MaxMind's format, which is asked when there is no answer from `GEOIP_URL`.",
+    ),
+    Setting {
+        production: Unset("none, so nobody can sign up from there"),
+        ..setting(
+            "TIDINGS_LOCAL_COUNTRY",
+            Value("CH"),
+            "CH",
+            "The country of private and loopback addresses, as an ISO 3166-1 code of two letters.",
+        )
+    },
     Setting {
         production: Unset("none"),
         ..setting(

@@ -64,13 +64,18 @@ fn nothing_needs_to_be_set_in_development() {
     assert_eq!(settings.retry_schedule.to_string(), "0s,1s,3s");
     let allowed: Vec<_> = settings.webhook_allow.iter().map(ToString::to_string).collect();
     assert_eq!(allowed, ["127.0.0.0/8", "::1/128"]);
+    assert!(settings.open_contracts && settings.public_url.is_none() && settings.geoip_database.is_none());
+    assert_eq!(settings.trusted_proxies, settings.webhook_allow);
+    assert_eq!(settings.geoip_url.expose_secret(), "https://ipapi.co/{ip}/json/");
+    assert_eq!(settings.local_country.unwrap().name(), "Switzerland");
 }
 
 #[test]
 fn production_is_stricter() {
     let settings = in_production(&[]).unwrap();
     assert_eq!(settings.profile, Profile::Production);
-    assert!(settings.webhook_allow.is_empty());
+    assert!(settings.webhook_allow.is_empty() && settings.trusted_proxies.is_empty());
+    assert!(!settings.open_contracts && settings.local_country.is_none());
     assert_eq!(settings.attempt_timeout, Duration::from_secs(15));
     assert_eq!(settings.retry_schedule.attempts(), 8);
 }
@@ -130,10 +135,28 @@ fn values_are_parsed() {
             ("TIDINGS_ATTEMPT_TIMEOUT", "1500ms"),
             ("WEBHOOK_URL", "https://hooks.example/tidings"),
             ("TIDINGS_RETRY_SCHEDULE", "0s,5m"),
+            ("TIDINGS_PUBLIC_URL", "https://api.example.com/tidings/"),
+            ("TIDINGS_OPEN_CONTRACTS", "false"),
+            ("TIDINGS_TRUSTED_PROXIES", "10.0.0.0/8,fd00::/8"),
+            ("TIDINGS_LOCAL_COUNTRY", "es"),
+            ("GEOIP_URL", "http://127.0.0.1:8080/{ip}/json/?key=hidden"),
+            ("GEOIP_DATABASE", "/var/lib/countries.mmdb"),
         ],
         "",
     )
     .unwrap();
+    assert_eq!(settings.public_url.as_deref(), Some("https://api.example.com/tidings"));
+    assert!(!settings.open_contracts);
+    assert_eq!(settings.trusted_proxies.len(), 2);
+    assert_eq!(settings.local_country.as_ref().unwrap().name(), "Spain");
+    assert_eq!(
+        settings.geoip_url.expose_secret(),
+        "http://127.0.0.1:8080/{ip}/json/?key=hidden"
+    );
+    assert_eq!(
+        settings.geoip_database.as_deref(),
+        Some(Path::new("/var/lib/countries.mmdb"))
+    );
     assert_eq!(settings.kafka_brokers.as_deref(), Some("one:9092,two:9093"));
     let properties: Vec<_> = settings.exposed_kafka_properties().collect();
     assert_eq!(
@@ -157,6 +180,7 @@ fn nothing_shows_a_secret() {
             ("KAFKA_SASL_PASSWORD", "hidden"),
             ("TIDINGS_API_KEY", "hidden"),
             ("WEBHOOK_SECRET", "hidden"),
+            ("GEOIP_URL", "https://ipapi.co/{ip}/json/?key=hidden"),
         ],
         "",
     )
@@ -168,6 +192,7 @@ fn nothing_shows_a_secret() {
         ("DATABASE_URL", "postgres://u:hidden@host:port/db"),
         ("DATABASE_URL", "postgres://u:hid/den@host/db"),
         ("TIDINGS_API_KEY", " hidden"),
+        ("GEOIP_URL", "https://ipapi.co/json/?key=hidden"),
     ] {
         let refusal = refusal(&[bad], "");
         assert!(!refusal.contains("hidden") && !refusal.contains("den@"), "{refusal}");
@@ -204,6 +229,23 @@ fn a_bad_value_is_refused_by_name_with_its_source_and_an_example() {
         ("WEBHOOK_URL", &["localhost", "ftp://host/", "http://user:pass@host/"]),
         ("TIDINGS_RETRY_SCHEDULE", &["1s", "0s,", "0s,soon"]),
         ("TIDINGS_API_KEY", &["key\n", "two\tparts"]),
+        (
+            "TIDINGS_PUBLIC_URL",
+            &[
+                "api.example.com",
+                "ftp://host",
+                "http://host/?a=b",
+                "http://host/#a",
+                "http://u@host",
+            ],
+        ),
+        ("TIDINGS_OPEN_CONTRACTS", &["yes", "1", "True"]),
+        ("TIDINGS_TRUSTED_PROXIES", &["10.0.0.0", "proxy"]),
+        ("TIDINGS_LOCAL_COUNTRY", &["XX", "Switzerland", "756"]),
+        (
+            "GEOIP_URL",
+            &["https://ipapi.co/json/", "ipapi.co/{ip}", "file:///{ip}"],
+        ),
     ] {
         for value in values {
             let text = refusal(&[(name, value)], "");
@@ -302,6 +344,7 @@ fn every_setting_is_read() {
     // A value that its parser would refuse is refused, so each name of the table reaches a parser.
     for setting in TABLE {
         let taken_as_it_is = setting.name == "TIDINGS_DATA_DIR"
+            || setting.name == "GEOIP_DATABASE"
             || setting.name == "WEBHOOK_SECRET"
             || setting.name.starts_with("KAFKA_SASL")
             || setting.name == "KAFKA_SSL_CA_LOCATION";

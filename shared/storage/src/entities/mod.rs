@@ -12,4 +12,5 @@ pub(crate) mod message;
 pub(crate) mod outbox;
 pub(crate) mod relay;
 pub(crate) mod relay_lease;
+pub(crate) mod user;
 pub(crate) mod webhook_endpoint;

@@ -8,6 +8,7 @@ mod idempotency;
 mod opening;
 mod outbox;
 mod recovery;
+mod users;
 mod writing;
 
 use tidings_domain::{

@@ -4,7 +4,6 @@
 //! it. Every path is also answered with a slash at its end. A request is routed first, so that an unknown
 //! path or method is told as such to anyone; then its key is looked at, before anything of its body is.
 
-mod auth;
 mod body;
 mod contacts;
 mod context;
@@ -16,13 +15,10 @@ mod refusal;
 mod repeatable;
 
 use actix_web::http::Method;
-use actix_web::{Resource, Route, web};
+use actix_web::{Resource, web};
 
-pub(crate) use self::auth::ApiKey;
 use self::refusal::Refusal;
-
-/// What a path answers to.
-type Methods = Vec<(Method, Route)>;
+use super::{ApiKey, Methods};
 
 /// Everything that needs a key.
 fn operations() -> Vec<(&'static str, Methods)> {

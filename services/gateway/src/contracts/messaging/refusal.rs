@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::application::contacts::ContactError;
 use crate::application::idempotency::Refused;
 use crate::application::messages::MessageError;
+use crate::contracts::body::BodyError;
 
 /// Seconds after which a request that failed for want of the database, or of patience, may be sent again.
 const RETRY: &str = "1";
@@ -27,14 +28,10 @@ pub(super) enum Refusal {
     UnknownPath,
     #[error("the method is not allowed here; allowed: {allow}")]
     MethodNotAllowed { allow: String },
-    #[error("the body took too long to arrive")]
-    TooSlow,
+    #[error(transparent)]
+    Body(#[from] BodyError),
     #[error(transparent)]
     Repeated(#[from] Refused),
-    #[error("the body is larger than 1 MiB")]
-    TooLarge,
-    #[error("the body must be JSON in UTF-8: send it as application/json, without a content encoding")]
-    UnsupportedMediaType,
     #[error("something went wrong; the correlation id of this answer finds it in the log")]
     Internal,
     #[error("the service cannot reach its database; try again, with an Idempotency-Key if it is a POST")]
@@ -58,10 +55,8 @@ impl ResponseError for Refusal {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound { .. } | Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(error) => error.status(),
             Self::Repeated(Refused::InFlight) => StatusCode::CONFLICT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Repeated(Refused::Reused) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

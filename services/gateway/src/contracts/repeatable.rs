@@ -1,0 +1,78 @@
+//! `Idempotency-Key`: how a client may send a POST again without it taking effect again.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde::Serialize;
+use tidings_storage::idempotency::RequestKey;
+
+use super::body::Body;
+use crate::application::idempotency::{Answer, Once, Outcome, Present};
+
+const KEY: &str = "Idempotency-Key";
+const REPLAYED: &str = "Idempotency-Replayed";
+const LONGEST: usize = 255;
+
+/// The key of a request, if it has one: 1 to 255 visible ASCII characters.
+#[derive(Debug)]
+pub(super) struct IdempotencyKey(Option<String>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{KEY} must be one header of 1 to {LONGEST} visible ASCII characters")]
+pub(super) struct BadKey;
+
+impl IdempotencyKey {
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, BadKey> {
+        let keys: Vec<_> = headers.get_all(KEY).collect();
+        match keys.as_slice() {
+            [] => Ok(Self(None)),
+            [key] => key.to_str().ok().and_then(parse).ok_or(BadKey),
+            _ => Err(BadKey),
+        }
+    }
+
+    /// What makes the request recognisable. `operation` is the same for every spelling of its path.
+    pub(super) fn once<T>(self, operation: &str, caller: &str, body: &Body, answer: Present<T>) -> Option<Once<T>> {
+        self.0.map(|key| Once {
+            request: RequestKey {
+                caller: caller.to_owned(),
+                operation: operation.to_owned(),
+                key,
+            },
+            fingerprint: body.fingerprint(),
+            answer,
+        })
+    }
+}
+
+fn parse(key: &str) -> Option<IdempotencyKey> {
+    let valid = (1..=LONGEST).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    valid.then(|| IdempotencyKey(Some(key.to_owned())))
+}
+
+/// 201 with that body.
+pub(super) fn created(body: &impl Serialize) -> serde_json::Result<Answer> {
+    Ok(Answer {
+        status: StatusCode::CREATED.as_u16(),
+        body: serde_json::to_vec(body)?,
+    })
+}
+
+/// Answers now as a repetition will be answered, but for the header that tells them apart.
+pub(super) fn answer<T>(
+    outcome: Outcome<T>,
+    present: Present<T>,
+) -> serde_json::Result<(HttpResponseBuilder, Vec<u8>)> {
+    let (answer, replayed) = match outcome {
+        Outcome::Done(done) => (present(&done)?, false),
+        Outcome::Replayed(answer) => (answer, true),
+    };
+    // A status that is none cannot have been stored.
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    if replayed {
+        response.insert_header((REPLAYED, "true"));
+    }
+    response.content_type("application/json");
+    Ok((response, answer.body))
+}
