@@ -31,12 +31,13 @@ pub(crate) async fn run(
         let added = tidings_delivery::endpoints::add(&db, &clock, url, None, types.clone()).await;
         added.context("an endpoint could not be added")?;
     }
-    // Each new contact is owed to all of them: they always have something to hang on.
+    // Each new contact is owed to all of them, and attempted after 0, 1 and 3 s for 2 s each: so each of them always
+    // has something to hang on.
     let nagging = async {
         for number in 0_u64.. {
             let contact = json!({ "name": "Nag", "phone": format!("+4178{number:07}") });
             let _ = target.stack.try_post("/contacts", &contact).await;
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
         }
     };
     let beside = tokio::select! {
