@@ -64,7 +64,7 @@ async fn a_database_that_waiting_does_not_mend_is_refused() {
         );
     }
     database
-        .tamper("DELETE FROM seaql_migrations WHERE version > 'm0004_z'")
+        .tamper("DELETE FROM seaql_migrations WHERE version >= 'm0005'")
         .await;
     for service in SERVICES {
         refused(
