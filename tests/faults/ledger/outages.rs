@@ -9,7 +9,7 @@ use crate::load::{Answer, Attempt};
 use crate::strikes::Outage;
 
 /// How soon a gateway without its database says so.
-const SOON: Duration = Duration::from_secs(6);
+const SOON: Duration = Duration::from_secs(8);
 /// What is left of a PostgreSQL that was killed may finish what it was doing.
 const LAST_GASP: Duration = Duration::from_secs(2);
 
