@@ -12,8 +12,9 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, web};
+use actix_web::{Error, HttpMessage, HttpRequest, web};
 use tidings_domain::{CorrelationId, TraceParent};
+use tidings_events::Origin;
 use tracing::Instrument;
 
 use crate::application::Application;
@@ -30,6 +31,21 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
+    /// Of the request, which [`observe`] has given one.
+    pub(crate) fn find(request: &HttpRequest) -> Option<Self> {
+        request.extensions().get().cloned()
+    }
+
+    /// The origin of the events that the request sets off; `actor` is the id of the key that it carries.
+    pub(crate) fn origin(&self, actor: Option<&str>) -> Origin {
+        Origin {
+            service: "gateway".to_owned(),
+            correlation_id: self.correlation_id.clone(),
+            traceparent: self.traceparent,
+            actor: actor.map(str::to_owned),
+        }
+    }
+
     fn of(request: &ServiceRequest, application: &Application) -> Self {
         Self {
             correlation_id: read(request.headers(), CORRELATION_ID.as_str())

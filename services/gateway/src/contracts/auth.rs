@@ -1,7 +1,7 @@
 use std::fmt;
 
-use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
+use actix_web::{HttpRequest, web};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -12,14 +12,20 @@ pub(crate) struct ApiKey([u8; 32]);
 
 impl ApiKey {
     /// By what the key is known wherever it must not be shown: in events, and to idempotency keys.
-    pub(super) const ID: &str = "default";
+    const ID: &str = "default";
 
     pub(crate) fn new(key: &SecretString) -> Self {
         Self(Sha256::digest(key.expose_secret()).into())
     }
 
+    /// The id of the key that the request carries, if it is the right one.
+    pub(super) fn shown_by(request: &HttpRequest) -> Option<&'static str> {
+        let key = request.app_data::<web::Data<Self>>()?;
+        key.admits(request).then_some(Self::ID)
+    }
+
     /// Whether the request carries the key, as `Authorization: Bearer <key>`.
-    pub(super) fn admits(&self, request: &HttpRequest) -> bool {
+    fn admits(&self, request: &HttpRequest) -> bool {
         let Some(header) = request.headers().get(AUTHORIZATION) else {
             return false;
         };

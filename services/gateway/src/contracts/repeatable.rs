@@ -7,7 +7,7 @@ use serde::Serialize;
 use tidings_storage::idempotency::RequestKey;
 
 use super::body::Body;
-use crate::application::idempotency::{Answer, Once, Outcome, Present};
+use crate::application::idempotency::{Answer, Once, Outcome, Present, Refused};
 
 const KEY: &str = "Idempotency-Key";
 const REPLAYED: &str = "Idempotency-Replayed";
@@ -48,6 +48,14 @@ impl IdempotencyKey {
 fn parse(key: &str) -> Option<IdempotencyKey> {
     let valid = (1..=LONGEST).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     valid.then(|| IdempotencyKey(Some(key.to_owned())))
+}
+
+/// How every contract answers a request that is not carried out.
+pub(super) fn status(refused: Refused) -> StatusCode {
+    match refused {
+        Refused::InFlight => StatusCode::CONFLICT,
+        Refused::Reused => StatusCode::UNPROCESSABLE_ENTITY,
+    }
 }
 
 /// 201 with that body.

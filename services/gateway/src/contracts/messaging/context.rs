@@ -1,10 +1,11 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest};
 use tidings_events::Origin;
 
 use super::{ApiKey, Refusal};
+use crate::contracts::failure::Failure;
 use crate::observe::Trace;
 
 /// Who asks, and in which correlation. To get one, a request must carry the key.
@@ -20,12 +21,7 @@ pub(super) struct RequestContext {
 impl RequestContext {
     /// Whose doing the events of this request are.
     pub(super) fn origin(&self) -> Origin {
-        Origin {
-            service: "gateway".to_owned(),
-            correlation_id: self.trace.correlation_id.clone(),
-            traceparent: self.trace.traceparent,
-            actor: Some(self.caller.to_owned()),
-        }
+        self.trace.origin(Some(self.caller))
     }
 }
 
@@ -34,17 +30,11 @@ impl FromRequest for RequestContext {
     type Future = Ready<Result<Self, Refusal>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let admitted = request
-            .app_data::<web::Data<ApiKey>>()
-            .is_some_and(|key| key.admits(request));
-        if !admitted {
+        let Some(caller) = ApiKey::shown_by(request) else {
             return ready(Err(Refusal::Unauthorized));
-        }
-        let trace = request.extensions().get::<Trace>().cloned();
-        ready(trace.ok_or(Refusal::Internal).map(|trace| Self {
-            caller: ApiKey::ID,
-            trace,
-        }))
+        };
+        let trace = Trace::find(request).ok_or(Refusal::Failed(Failure::Internal));
+        ready(trace.map(|trace| Self { caller, trace }))
     }
 }
 

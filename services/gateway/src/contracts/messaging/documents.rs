@@ -14,6 +14,7 @@ use bytes::Bytes;
 use utoipa_swagger_ui::Config;
 
 use super::{Methods, Refusal};
+use crate::contracts::failure::Failure;
 
 /// Written by hand, so that it can say more than types do.
 pub(super) const OPENAPI: &str = include_str!("openapi.yaml");
@@ -84,7 +85,7 @@ fn swagger_ui_asset(file: &str) -> Result<(actix_web::HttpResponseBuilder, Bytes
     let asset = utoipa_swagger_ui::serve(file, config.into())
         .map_err(|error| {
             tracing::error!(%error, file, "a page of the documentation failed");
-            Refusal::Internal
+            Failure::Internal
         })?
         .ok_or(Refusal::UnknownPath)?;
     let mut response = HttpResponse::Ok();

@@ -18,7 +18,7 @@ use actix_web::http::Method;
 use actix_web::{Resource, web};
 
 use self::refusal::Refusal;
-use super::{ApiKey, Methods};
+use super::{ApiKey, Methods, allowed, resource};
 
 /// Everything that needs a key.
 fn operations() -> Vec<(&'static str, Methods)> {
@@ -58,18 +58,11 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
 }
 
 fn at(path: &str, methods: Methods) -> Resource {
-    let allow: Vec<_> = methods.iter().map(|(method, _)| method.as_str().to_owned()).collect();
-    let allow = allow.join(", ");
-    let resource = web::resource([path.to_owned(), format!("{path}/")]);
-    methods
-        .into_iter()
-        .fold(resource, |resource, (method, route)| {
-            resource.route(route.method(method))
-        })
-        .default_service(web::to(move || {
-            let allow = allow.clone();
-            async move { Refusal::MethodNotAllowed { allow } }
-        }))
+    let allow = allowed(&methods);
+    resource(vec![path.to_owned(), format!("{path}/")], methods).default_service(web::to(move || {
+        let allow = allow.clone();
+        async move { Refusal::MethodNotAllowed { allow } }
+    }))
 }
 
 #[cfg(test)]

@@ -1,5 +1,3 @@
-use std::error::Error as StdError;
-
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
@@ -9,9 +7,8 @@ use crate::application::contacts::ContactError;
 use crate::application::idempotency::Refused;
 use crate::application::messages::MessageError;
 use crate::contracts::body::BodyError;
-
-/// Seconds after which a request that failed for want of the database, or of patience, may be sent again.
-const RETRY: &str = "1";
+use crate::contracts::failure::{Failure, RETRY};
+use crate::contracts::repeatable;
 
 /// Everything but a success, in the contract's forms: `{"message"}` about the key and the service,
 /// `{"id", "message"}` about something that does not exist, `{"error"}` about everything else. An internal
@@ -32,10 +29,8 @@ pub(super) enum Refusal {
     Body(#[from] BodyError),
     #[error(transparent)]
     Repeated(#[from] Refused),
-    #[error("something went wrong; the correlation id of this answer finds it in the log")]
-    Internal,
-    #[error("the service cannot reach its database; try again, with an Idempotency-Key if it is a POST")]
-    Unavailable,
+    #[error(transparent)]
+    Failed(#[from] Failure),
 }
 
 #[derive(Serialize)]
@@ -56,10 +51,8 @@ impl ResponseError for Refusal {
             Self::NotFound { .. } | Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body(error) => error.status(),
-            Self::Repeated(Refused::InFlight) => StatusCode::CONFLICT,
-            Self::Repeated(Refused::Reused) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Repeated(refused) => repeatable::status(*refused),
+            Self::Failed(failure) => failure.status(),
         }
     }
 
@@ -68,14 +61,16 @@ impl ResponseError for Refusal {
         match self {
             Self::Unauthorized => answer.insert_header((WWW_AUTHENTICATE, "Bearer")),
             Self::MethodNotAllowed { allow } => answer.insert_header((ALLOW, allow.as_str())),
-            Self::Unavailable | Self::Repeated(Refused::InFlight) => answer.insert_header((RETRY_AFTER, RETRY)),
+            Self::Failed(Failure::Unavailable) | Self::Repeated(Refused::InFlight) => {
+                answer.insert_header((RETRY_AFTER, RETRY))
+            }
             _ => &mut answer,
         };
         let text = self.to_string();
         let (id, message, error) = match self {
             Self::NotFound { id, .. } => (Some(id.as_str()), true, false),
-            Self::Unauthorized | Self::Unavailable => (None, true, false),
-            Self::Internal => (None, true, true),
+            Self::Unauthorized | Self::Failed(Failure::Unavailable) => (None, true, false),
+            Self::Failed(Failure::Internal) => (None, true, true),
             _ => (None, false, true),
         };
         answer.json(Form {
@@ -94,23 +89,15 @@ impl actix_web::Responder for Refusal {
     }
 }
 
-/// Where the database's errors end: they are logged here, and clients learn only what they can do.
 impl From<tidings_storage::Error> for Refusal {
     fn from(error: tidings_storage::Error) -> Self {
-        if error.is_unavailable() {
-            tracing::warn!(error = &error as &dyn StdError, "a request could not be carried out");
-            Self::Unavailable
-        } else {
-            tracing::error!(error = &error as &dyn StdError, "a request failed");
-            Self::Internal
-        }
+        Failure::from(error).into()
     }
 }
 
 impl From<serde_json::Error> for Refusal {
     fn from(error: serde_json::Error) -> Self {
-        tracing::error!(error = &error as &dyn StdError, "an answer could not be written");
-        Self::Internal
+        Failure::from(error).into()
     }
 }
 

@@ -2,12 +2,13 @@ use std::future::{Ready, ready};
 use std::net::IpAddr;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest, web};
 use tidings_domain::UserId;
 use tidings_events::Origin;
 
 use super::{PATH, Refusal};
 use crate::application::users::UserUrl;
+use crate::contracts::failure::Failure;
 use crate::contracts::{ApiKey, Surroundings};
 use crate::observe::Trace;
 
@@ -35,12 +36,7 @@ impl RequestContext {
 
     /// Whose doing the events of this request are.
     pub(super) fn origin(&self) -> Origin {
-        Origin {
-            service: "gateway".to_owned(),
-            correlation_id: self.trace.correlation_id.clone(),
-            traceparent: self.trace.traceparent,
-            actor: self.key.map(str::to_owned),
-        }
+        self.trace.origin(self.key)
     }
 
     pub(super) fn users(&self) -> UserUrl {
@@ -58,20 +54,16 @@ impl FromRequest for RequestContext {
 }
 
 fn context(request: &HttpRequest) -> Result<RequestContext, Refusal> {
-    let surroundings = request.app_data::<web::Data<Surroundings>>().ok_or(Refusal::Internal)?;
-    let key = request
-        .app_data::<web::Data<ApiKey>>()
-        .is_some_and(|key| key.admits(request))
-        .then_some(ApiKey::ID);
+    let surroundings = request.app_data::<web::Data<Surroundings>>().ok_or(Failure::Internal)?;
+    let key = ApiKey::shown_by(request);
     if key.is_none() && !surroundings.open_contracts {
         return Err(Refusal::Unauthorized);
     }
-    let trace = request.extensions().get::<Trace>().cloned();
     Ok(RequestContext {
         key,
         client: surroundings.client(request),
         base: surroundings.base(request),
-        trace: trace.ok_or(Refusal::Internal)?,
+        trace: Trace::find(request).ok_or(Failure::Internal)?,
     })
 }
 

@@ -19,11 +19,9 @@ use serde_json::json;
 
 use self::context::RequestContext;
 use self::refusal::Refusal;
-use super::Methods;
+use super::{Methods, allowed, resource};
 
 const PATH: &str = "/api/v1/users";
-const COLLECTION: &str = "GET, POST, HEAD, OPTIONS";
-const ITEM: &str = "GET, PUT, PATCH, DELETE, HEAD, OPTIONS";
 
 /// Adds the contract.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
@@ -32,37 +30,31 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
     let item = ["", "/"].map(|end| format!("{PATH}/{{id}}{end}"));
     let to_collection = vec![
         (Method::GET, web::to(accounts::list)),
-        (Method::HEAD, web::to(accounts::list)),
         (Method::POST, web::to(accounts::create)),
+        (Method::HEAD, web::to(accounts::list)),
         (Method::OPTIONS, web::to(|context| describe(context, "User List"))),
     ];
     let to_item = vec![
         (Method::GET, web::to(accounts::find)),
-        (Method::HEAD, web::to(accounts::find)),
         (Method::PUT, web::to(accounts::replace)),
         (Method::PATCH, web::to(accounts::update)),
         (Method::DELETE, web::to(accounts::delete)),
+        (Method::HEAD, web::to(accounts::find)),
         (Method::OPTIONS, web::to(|context| describe(context, "User Instance"))),
     ];
-    for (paths, methods, allow) in [
-        (collection.to_vec(), to_collection, COLLECTION),
-        (item.to_vec(), to_item, ITEM),
-    ] {
-        app.service(at(paths, methods, allow));
-    }
+    app.service(at(collection.to_vec(), to_collection));
+    app.service(at(item.to_vec(), to_item));
     app.service(web::resource(format!("{PATH}/{{rest:.*}}")).default_service(web::to(|| async { Refusal::NotFound })));
 }
 
-fn at(paths: Vec<String>, methods: Methods, allow: &'static str) -> impl actix_web::dev::HttpServiceFactory {
-    let resource = web::resource(paths).default_service(web::to(|request: HttpRequest| async move {
-        Refusal::MethodNotAllowed(request.method().clone())
-    }));
-    let headers = DefaultHeaders::new().add((ALLOW, allow)).add((VARY, "Accept"));
-    methods
-        .into_iter()
-        .fold(resource, |resource, (method, route)| {
-            resource.route(route.method(method))
-        })
+fn at(paths: Vec<String>, methods: Methods) -> impl actix_web::dev::HttpServiceFactory {
+    let headers = DefaultHeaders::new()
+        .add((ALLOW, allowed(&methods)))
+        .add((VARY, "Accept"));
+    resource(paths, methods)
+        .default_service(web::to(|request: HttpRequest| async move {
+            Refusal::MethodNotAllowed(request.method().clone())
+        }))
         .wrap(headers)
 }
 

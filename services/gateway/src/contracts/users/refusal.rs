@@ -1,5 +1,3 @@
-use std::error::Error as StdError;
-
 use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, ResponseError};
@@ -10,10 +8,8 @@ use super::listing::BadParameter;
 use crate::application::idempotency::Refused;
 use crate::application::users::{NotAdmitted, Problem, Problems, UserError};
 use crate::contracts::body::BodyError;
-use crate::contracts::repeatable::BadKey;
-
-/// Seconds after which a request that failed for want of the database, or of patience, may be sent again.
-const RETRY: &str = "1";
+use crate::contracts::failure::{Failure, RETRY};
+use crate::contracts::repeatable::{self, BadKey};
 
 /// Everything but a success, in the contract's forms: `{"field": ["…"]}` about fields,
 /// `{"non_field_errors": ["…"]}` about all of a body, `{"detail": "…"}` about everything else.
@@ -44,10 +40,8 @@ pub(super) enum Refusal {
     Body(#[from] BodyError),
     #[error(transparent)]
     Repeated(#[from] Refused),
-    #[error("something went wrong; the correlation id of this answer finds it in the log")]
-    Internal,
-    #[error("the service cannot reach its database; try again, with an Idempotency-Key if it is a POST")]
-    Unavailable,
+    #[error(transparent)]
+    Failed(#[from] Failure),
 }
 
 impl ResponseError for Refusal {
@@ -61,10 +55,8 @@ impl ResponseError for Refusal {
             Self::NotFound | Self::InvalidPage => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body(error) => error.status(),
-            Self::Repeated(Refused::InFlight) => StatusCode::CONFLICT,
-            Self::Repeated(Refused::Reused) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Repeated(refused) => repeatable::status(*refused),
+            Self::Failed(failure) => failure.status(),
         }
     }
 
@@ -72,7 +64,9 @@ impl ResponseError for Refusal {
         let mut answer = HttpResponse::build(self.status_code());
         match self {
             Self::Unauthorized => answer.insert_header((WWW_AUTHENTICATE, "Bearer")),
-            Self::Unavailable | Self::Repeated(Refused::InFlight) => answer.insert_header((RETRY_AFTER, RETRY)),
+            Self::Failed(Failure::Unavailable) | Self::Repeated(Refused::InFlight) => {
+                answer.insert_header((RETRY_AFTER, RETRY))
+            }
             _ => &mut answer,
         };
         answer.json(self.body())
@@ -137,24 +131,16 @@ impl From<NotAdmitted> for Refusal {
     }
 }
 
-/// Where the database's errors end: they are logged here, and clients learn only what they can do.
 impl From<tidings_storage::Error> for Refusal {
     fn from(error: tidings_storage::Error) -> Self {
-        if error.is_unavailable() {
-            tracing::warn!(error = &error as &dyn StdError, "a request could not be carried out");
-            Self::Unavailable
-        } else {
-            tracing::error!(error = &error as &dyn StdError, "a request failed");
-            Self::Internal
-        }
+        Failure::from(error).into()
     }
 }
 
 /// Of an answer; a body that cannot be read is [`Refusal::Json`].
 impl From<serde_json::Error> for Refusal {
     fn from(error: serde_json::Error) -> Self {
-        tracing::error!(error = &error as &dyn StdError, "an answer could not be written");
-        Self::Internal
+        Failure::from(error).into()
     }
 }
 
@@ -164,10 +150,7 @@ impl From<UserError> for Refusal {
             UserError::Problems(problems) => Self::Fields(problems),
             UserError::Refused(refused) => refused.into(),
             UserError::Storage(error) => error.into(),
-            UserError::Hash(error) => {
-                tracing::error!(error = &error as &dyn StdError, "a request failed");
-                Self::Internal
-            }
+            UserError::Hash(error) => Failure::internal(&error).into(),
         }
     }
 }
