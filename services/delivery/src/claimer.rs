@@ -46,15 +46,6 @@ struct Claimer {
     stop: CancellationToken,
 }
 
-/// What was claimed, and all that is needed to send it.
-struct Claimed {
-    jobs: Vec<Job>,
-    /// Leased without need.
-    surplus: Vec<Leased>,
-    /// The endpoints that may have more due than was claimed for them.
-    waiting: Vec<EndpointId>,
-}
-
 impl Claimer {
     async fn claim_what_is_due(&self) {
         let mut look = Instant::now();
@@ -150,27 +141,27 @@ impl Claimer {
                 for lease in &leased {
                     *found.entry(lease.endpoint.clone()).or_default() += 1;
                 }
-                let waiting = wanted
+                let mut waiting: Vec<_> = wanted
                     .into_iter()
                     .filter(|(endpoint, most)| found.get(endpoint).copied().unwrap_or_default() == *most)
                     .map(|(endpoint, _)| endpoint)
                     .collect();
-                let claimed = equip(tx, &sender, &known, leased, leased_at, waiting).await?;
+                let (jobs, surplus) = equip(tx, &sender, &known, leased, leased_at).await?;
                 // In the same transaction, so that nobody ever sees those leases.
-                deliveries::release(tx, &claimed.surplus).await?;
-                Ok::<_, tidings_storage::Error>(claimed)
+                deliveries::release(tx, &surplus).await?;
+                waiting.extend(surplus.into_iter().map(|lease| lease.endpoint));
+                Ok::<_, tidings_storage::Error>((jobs, waiting))
             })
         });
-        let claimed = claimed.await?;
+        let (jobs, waiting) = claimed.await?;
         let count = Count {
-            jobs: claimed.jobs.len(),
-            waiting: claimed.waiting.len() + claimed.surplus.len(),
+            jobs: jobs.len(),
+            waiting: waiting.len(),
         };
-        claimed.jobs.into_iter().for_each(|job| self.sender.send(job));
-        let surplus = claimed.surplus.into_iter().map(|lease| lease.endpoint);
-        for endpoint in claimed.waiting.into_iter().chain(surplus) {
-            self.sender.slots.note_waiting(&endpoint);
-        }
+        jobs.into_iter().for_each(|job| self.sender.send(job));
+        waiting
+            .iter()
+            .for_each(|endpoint| self.sender.slots.note_waiting(endpoint));
         Ok(count)
     }
 }
@@ -182,40 +173,32 @@ struct Count {
     waiting: usize,
 }
 
-/// Gets together what is needed to send what was leased.
+/// Gets together what is needed to send what was leased; also answers what was leased without need.
 async fn equip(
     tx: &Tx<'_>,
     sender: &Sender,
     endpoints: &Endpoints,
     leased: Vec<Leased>,
     leased_at: Instant,
-    waiting: Vec<EndpointId>,
-) -> Result<Claimed, tidings_storage::Error> {
-    let mut claimed = Claimed {
-        jobs: Vec::with_capacity(leased.len()),
-        surplus: Vec::new(),
-        waiting,
-    };
-    if leased.is_empty() {
-        return Ok(claimed);
-    }
+) -> Result<(Vec<Job>, Vec<Leased>), tidings_storage::Error> {
+    let (mut jobs, mut surplus) = (Vec::with_capacity(leased.len()), Vec::new());
     let ids: Vec<_> = leased.iter().map(|lease| lease.event).collect();
     let mut records = events::find_all(tx.conn(), &ids).await?;
     let records: HashMap<_, _> = records.drain().map(|(id, event)| (id, Arc::new(event))).collect();
     for lease in leased {
         let endpoint = endpoints.iter().find(|endpoint| endpoint.id == lease.endpoint);
         match endpoint.and_then(|endpoint| Some((endpoint.clone(), sender.slots.take(&lease.endpoint)?))) {
-            Some((endpoint, slot)) => claimed.jobs.push(Job {
+            Some((endpoint, slot)) => jobs.push(Job {
                 event: records.get(&lease.event).cloned(),
                 lease,
                 leased_at,
                 endpoint,
                 slot,
             }),
-            None => claimed.surplus.push(lease),
+            None => surplus.push(lease),
         }
     }
-    Ok(claimed)
+    Ok((jobs, surplus))
 }
 
 fn report(backlog: Backlog) {

@@ -12,9 +12,9 @@
 //! **What may be changed safely.** The lease's length, as long as it is longer than an attempt may
 //! take; how many are claimed at a time.
 
-use std::collections::BTreeMap;
 mod settle;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sea_orm::sea_query::{

@@ -73,10 +73,8 @@ impl Application {
             db.write(move |tx| {
                 Box::pin(async move {
                     let before = begin_all(tx, std::iter::once(Some(&once))).await?;
-                    for before in before {
-                        if let Some(answer) = before? {
-                            return Ok(Outcome::Replayed(answer));
-                        }
+                    if let Some(answer) = before.into_iter().next().transpose()?.flatten() {
+                        return Ok(Outcome::Replayed(answer));
                     }
                     let done = work(tx).await?;
                     let answer = once.answer_to_keep(&done)?;

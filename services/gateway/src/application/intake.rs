@@ -124,33 +124,33 @@ async fn write(group: Vec<Waiting>, clock: Arc<dyn Clock>) -> Result<(), Error> 
         .into_iter()
         .map(|waiting| (Arc::new(waiting.request), (waiting.answer, waiting._in_flight)))
         .unzip();
-    let together = accept_all(&db, requests.clone(), &clock).await;
-    let apart = matches!(&together, Err(error) if !error.is_unavailable() && requests.len() > 1);
-    let ended = match &together {
-        Err(error) if error.is_unavailable() => Err(error.clone()),
-        _ => Ok(()),
-    };
-    let mut together = match together {
-        Ok(outcomes) => outcomes.into_iter(),
-        Err(error) => {
-            let failed = requests.iter().map(|_| Err(MessageError::from(error.clone())));
-            failed.collect::<Vec<_>>().into_iter()
+    match accept_all(&db, requests.clone(), &clock).await {
+        // Whoever asked may have gone; it is done all the same.
+        Ok(outcomes) => {
+            for (outcome, (answer, _in_flight)) in outcomes.into_iter().zip(answers) {
+                let _ = answer.send(outcome);
+            }
         }
-    };
-    for (request, (answer, _in_flight)) in requests.into_iter().zip(answers) {
-        let outcome = match apart {
-            false => together.next(),
-            true => match accept_all(&db, vec![request], &clock).await {
-                Ok(outcomes) => outcomes.into_iter().next(),
-                Err(error) => Some(Err(error.into())),
-            },
-        };
-        if let Some(outcome) = outcome {
-            // Whoever asked may have gone; it is done all the same.
-            let _ = answer.send(outcome);
+        Err(error) if error.is_unavailable() || requests.len() == 1 => {
+            for (answer, _in_flight) in answers {
+                let _ = answer.send(Err(error.clone().into()));
+            }
+            if error.is_unavailable() {
+                return Err(error);
+            }
+        }
+        Err(_) => {
+            for (request, (answer, _in_flight)) in requests.into_iter().zip(answers) {
+                let outcome = accept_all(&db, vec![request], &clock).await;
+                let outcome =
+                    outcome.map_or_else(|error| Some(Err(error.into())), |outcomes| outcomes.into_iter().next());
+                if let Some(outcome) = outcome {
+                    let _ = answer.send(outcome);
+                }
+            }
         }
     }
-    ended
+    Ok(())
 }
 
 /// One outcome for each request, in their order.
