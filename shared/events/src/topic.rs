@@ -6,11 +6,20 @@ pub enum Topic {
     Users,
     Contacts,
     Messages,
+    Orders,
+    Notifications,
     Webhooks,
 }
 
 /// All topics, in the order in which they are created and documented.
-pub const TOPICS: &[Topic] = &[Topic::Users, Topic::Contacts, Topic::Messages, Topic::Webhooks];
+pub const TOPICS: &[Topic] = &[
+    Topic::Users,
+    Topic::Contacts,
+    Topic::Messages,
+    Topic::Orders,
+    Topic::Notifications,
+    Topic::Webhooks,
+];
 
 impl Topic {
     pub const fn name(self) -> &'static str {
@@ -18,6 +27,8 @@ impl Topic {
             Self::Users => "users-events",
             Self::Contacts => "contacts-events",
             Self::Messages => "messages-events",
+            Self::Orders => "orders-events",
+            Self::Notifications => "notifications-events",
             Self::Webhooks => "webhooks-events",
         }
     }
@@ -26,7 +37,7 @@ impl Topic {
     /// batches, which costs throughput.
     pub const fn partitions(self) -> i32 {
         match self {
-            Self::Users | Self::Contacts | Self::Messages => 3,
+            Self::Users | Self::Contacts | Self::Messages | Self::Orders | Self::Notifications => 3,
             Self::Webhooks => 1,
         }
     }
