@@ -1,0 +1,3 @@
+//! The notification service: tells users what concerns them.
+
+pub mod channels;
