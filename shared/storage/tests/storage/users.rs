@@ -94,6 +94,7 @@ async fn a_change_counts_the_version_up_and_is_found_by_searches() {
             address: Some(PostalAddress::parse("Zürich, Switzerland").unwrap()),
             password: Some(PasswordHash::new("$argon2id$other".to_owned())),
             first_name: None,
+            phone: None,
         };
         let changed = update(db, &user, change).await.unwrap().unwrap();
         assert_eq!((changed.version, changed.first_name.as_str()), (3, "Serge"));
