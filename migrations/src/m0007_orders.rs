@@ -40,6 +40,7 @@ impl MigrationTrait for Migration {
         let notifications = Table::create()
             .table("notifications")
             .col(uuid("id").primary_key())
+            // No foreign keys: what a record on a topic says must not be refused by the database.
             .col(big_integer("user_id"))
             .col(uuid_null("order_id"))
             // What called for it: an event and a rule, or its own event if it was asked for directly.
