@@ -4,7 +4,9 @@ use std::process::Command;
 
 fn main() {
     // Not called TIDINGS_…: `cargo run` passes these on to the program, which refuses settings that it does not know.
-    let commit = git(&["rev-parse", "--short=12", "HEAD"]);
+    let given = std::env::var("BUILD_COMMIT").ok().filter(|commit| !commit.is_empty());
+    let commit = given.or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
+    println!("cargo::rerun-if-env-changed=BUILD_COMMIT");
     println!(
         "cargo::rustc-env=BUILD_COMMIT={}",
         commit.unwrap_or_else(|| "unknown".to_owned())

@@ -39,6 +39,9 @@ async fn it_tells_how_it_is() {
             "tidings_http_requests_total",
             "tidings_relay_published_total",
             "tidings_deliveries_total",
+            "tidings_outbox_depth",
+            "tidings_outbox_age_seconds",
+            "tidings_dead_letters",
         ] {
             // What is done is counted right after.
             eventually(metric, async || {

@@ -13,7 +13,7 @@ use tidings_runtime::health::BuildInfo;
 use tidings_runtime::settings::Settings;
 use tidings_runtime::telemetry;
 
-use crate::command::{audit, dead_letters, demo, endpoints, migrate, receive};
+use crate::command::{audit, dead_letters, demo, endpoints, health, migrate, receive};
 use crate::stack::Role;
 
 #[global_allocator]
@@ -56,6 +56,11 @@ enum Command {
     Demo,
     /// Bring the database up to date.
     Migrate,
+    /// Ask a service that runs whether it is ready, and fail if it is not.
+    Health {
+        /// Where to ask; by default /health/ready at TIDINGS_OPS_LISTEN.
+        url: Option<reqwest::Url>,
+    },
     /// Manage webhook endpoints.
     Endpoints {
         #[command(subcommand)]
@@ -97,6 +102,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Receiver => receive::run(&settings).await?,
         Command::Demo => demo::run().await?,
         Command::Migrate => migrate::run(&settings).await?,
+        Command::Health { url } => return health::run(&settings, url).await,
         Command::Endpoints { command } => endpoints::run(&settings, command).await?,
         Command::DeadLetters { command } => dead_letters::run(&settings, command).await?,
     }

@@ -45,6 +45,7 @@ impl Receiver {
                 .app_data(web::PayloadConfig::new(MAX_BODY))
                 .route("/webhooks", web::post().to(receive))
                 .route("/webhooks/", web::post().to(receive))
+                .route("/health/live", web::get().to(HttpResponse::Ok))
         })
         .workers(1)
         .disable_signals()

@@ -17,7 +17,8 @@
 mod relay;
 mod wake;
 
-use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, PaginatorTrait};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, PaginatorTrait, QueryOrder, QuerySelect};
 use sha2::{Digest, Sha256};
 use tidings_domain::{Clock, EventId};
 use tidings_events::{Event, EventRecord, Origin};
@@ -25,8 +26,9 @@ use tidings_events::{Event, EventRecord, Origin};
 pub use self::relay::{RelayOutbox, clear_leases};
 pub(crate) use self::wake::Wake;
 pub use self::wake::exchange;
-use crate::entities::outbox::{ActiveModel, Entity};
-use crate::{Error, Result, Tx, bulk, events};
+use crate::entities::event;
+use crate::entities::outbox::{ActiveModel, Column, Entity};
+use crate::{Error, Result, Tx, bulk, clock, events};
 
 const SHARDS: u8 = 16;
 
@@ -59,6 +61,21 @@ pub async fn enqueue_again(tx: &Tx<'_>, ids: &[EventId]) -> Result<()> {
 /// How many events wait to be published.
 pub async fn depth(conn: &impl ConnectionTrait) -> Result<u64> {
     Ok(Entity::find().count(conn).await?)
+}
+
+/// For how long the event that is next to be published has waited, in seconds; 0 if none waits. One that is
+/// published again has waited since it happened.
+pub async fn age(conn: &impl ConnectionTrait) -> Result<f64> {
+    let happened = Expr::col((event::Entity, event::Column::OccurredAt));
+    let age = Entity::find()
+        .inner_join(event::Entity)
+        .select_only()
+        .expr_as(clock::seconds_since(conn.get_database_backend(), happened), "age")
+        .order_by_asc(Column::Id)
+        .into_tuple::<f64>()
+        .one(conn)
+        .await?;
+    Ok(age.unwrap_or_default().max(0.0))
 }
 
 async fn insert(tx: &Tx<'_>, entries: impl IntoIterator<Item = (EventId, i16)>) -> Result<()> {

@@ -9,6 +9,7 @@
 
 mod broker;
 pub(crate) mod database;
+mod gauges;
 mod health;
 mod services;
 

@@ -15,7 +15,7 @@ use tidings_storage::outbox::{self, RelayOutbox};
 use tidings_storage::{Db, Location};
 
 use super::database::{self, Attempts, Failure};
-use super::{Parts, Role, health};
+use super::{Parts, Role, gauges, health};
 use crate::BUILD;
 
 /// Starts these services, the gateway on the port that it has got.
@@ -183,6 +183,14 @@ fn spawn_relay(parts: &Parts, supervisor: &mut Supervisor) {
     supervisor.spawn("outbox signals", async move {
         if let Some(db) = cancel.run_until_cancelled(db.wait()).await {
             outbox::exchange(db.clone(), cancel.clone()).await;
+        }
+        cancel.cancelled().await;
+        anyhow::Ok(())
+    });
+    let (db, cancel) = (parts.db.clone(), supervisor.token());
+    supervisor.spawn("outbox gauges", async move {
+        if let Some(db) = cancel.run_until_cancelled(db.wait()).await {
+            gauges::keep(db, &cancel).await;
         }
         cancel.cancelled().await;
         anyhow::Ok(())

@@ -108,40 +108,51 @@ impl Health {
     /// Runs all checks at the same time, each within [`DEADLINE`].
     pub async fn ready(&self) -> Readiness {
         let checks = self.checks.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let results = join_all(checks.into_iter().map(|(name, check)| async move {
-            let result = tokio::time::timeout(DEADLINE, check()).await;
-            (
-                name,
-                result.unwrap_or_else(|_| Err(format!("no answer within {DEADLINE:?}"))),
-            )
-        }))
-        .await;
-        let mut report = Readiness {
-            status: Status::Ok,
-            checks: BTreeMap::new(),
-            numbers: BTreeMap::new(),
-        };
-        for (name, result) in results {
-            let check = match result {
-                Ok(detail) => {
-                    report.numbers.extend(detail.numbers);
-                    CheckReport {
-                        status: Status::Ok,
-                        detail: detail.text,
-                    }
-                }
-                Err(error) => {
-                    report.status = Status::Unavailable;
-                    CheckReport {
-                        status: Status::Unavailable,
-                        detail: Some(error),
-                    }
-                }
-            };
-            report.checks.insert(name, check);
-        }
-        report
+        run(checks).await
     }
+
+    /// The same for the check of this name alone, if there is one.
+    pub async fn ready_as_to(&self, name: &str) -> Option<Readiness> {
+        let checks = self.checks.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (name, check) = checks.get_key_value(name)?;
+        Some(run([(name.clone(), check.clone())].into()).await)
+    }
+}
+
+async fn run(checks: BTreeMap<String, Check>) -> Readiness {
+    let results = join_all(checks.into_iter().map(|(name, check)| async move {
+        let result = tokio::time::timeout(DEADLINE, check()).await;
+        (
+            name,
+            result.unwrap_or_else(|_| Err(format!("no answer within {DEADLINE:?}"))),
+        )
+    }))
+    .await;
+    let mut report = Readiness {
+        status: Status::Ok,
+        checks: BTreeMap::new(),
+        numbers: BTreeMap::new(),
+    };
+    for (name, result) in results {
+        let check = match result {
+            Ok(detail) => {
+                report.numbers.extend(detail.numbers);
+                CheckReport {
+                    status: Status::Ok,
+                    detail: detail.text,
+                }
+            }
+            Err(error) => {
+                report.status = Status::Unavailable;
+                CheckReport {
+                    status: Status::Unavailable,
+                    detail: Some(error),
+                }
+            }
+        };
+        report.checks.insert(name, check);
+    }
+    report
 }
 
 impl fmt::Debug for Health {

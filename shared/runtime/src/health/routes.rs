@@ -1,6 +1,6 @@
 use actix_web::http::header::{ALLOW, CACHE_CONTROL};
 use actix_web::{HttpResponse, Resource, Route, guard, web};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{BuildInfo, Health};
 use crate::telemetry::MetricsHandle;
@@ -17,7 +17,10 @@ pub fn routes(health: Health, build: BuildInfo) -> impl Fn(&mut web::ServiceConf
         let health = health.clone();
         app.service(page("/health", get().to(alive)))
             .service(page("/health/live", get().to(alive)))
-            .service(page("/health/ready", get().to(move || ready(health.clone()))))
+            .service(page(
+                "/health/ready",
+                get().to(move |asked| ready(health.clone(), asked)),
+            ))
             .service(page("/version", get().to(move || async move { fresh().json(build) })));
     }
 }
@@ -70,8 +73,21 @@ async fn alive() -> HttpResponse {
     fresh().json(Alive { status: "ok" })
 }
 
-async fn ready(health: Health) -> HttpResponse {
-    let report = health.ready().await;
+#[derive(Deserialize)]
+struct Asked {
+    /// The only check to be made. Who hands out traffic asks for what a process cannot do without, which need not
+    /// be everything that it uses.
+    only: Option<String>,
+}
+
+async fn ready(health: Health, asked: web::Query<Asked>) -> HttpResponse {
+    let report = match &asked.only {
+        None => health.ready().await,
+        Some(name) => match health.ready_as_to(name).await {
+            Some(report) => report,
+            None => return HttpResponse::NotFound().finish(),
+        },
+    };
     let mut answer = fresh();
     if !report.is_ready() {
         answer.status(actix_web::http::StatusCode::SERVICE_UNAVAILABLE);

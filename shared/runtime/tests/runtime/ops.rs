@@ -135,6 +135,30 @@ async fn readiness_follows_its_checks_while_liveness_does_not() {
 }
 
 #[tokio::test]
+async fn one_check_can_be_asked_for_alone() {
+    let health = Health::new();
+    health.register("database", || Box::pin(async { Ok(CheckDetail::default()) }));
+    health.register("broker", || Box::pin(async { Err("gone".to_owned()) }));
+    let ops = Ops::start(health);
+    assert_eq!(ops.get("/health/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        ops.get("/health/ready?only=database").await,
+        (
+            StatusCode::OK,
+            json!({"status": "ok", "checks": {"database": {"status": "ok"}}})
+        )
+    );
+    let (status, broker) = ops.get("/health/ready?only=broker").await;
+    assert_eq!(
+        (status, &broker["status"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable"))
+    );
+    let unknown = ops.call(Method::GET, "/health/ready?only=oracle").await;
+    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    ops.stop().await;
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_named() {
     let ops = Ops::start(Health::new());
     let second = ops::serve(

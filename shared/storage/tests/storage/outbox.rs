@@ -51,6 +51,36 @@ async fn entries_come_out_in_the_order_of_their_versions_and_stay_until_removed(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_event_that_is_next_says_for_how_long_it_has_waited() {
+    for test in databases().await {
+        let db = &test.db;
+        assert_eq!(
+            queue::age(db.read()).await.unwrap(),
+            0.0,
+            "{}: nothing waits",
+            test.name
+        );
+        let (first, second) = (contact(1), contact(2));
+        for contact in [&first, &second] {
+            add(db, contact.clone()).await.unwrap();
+        }
+        test.tamper(&format!(
+            "UPDATE events SET occurred_at = '2001-01-01 00:00:00+00:00' WHERE key = '{}'",
+            first.id
+        ))
+        .await;
+        let years = queue::age(db.read()).await.unwrap();
+        assert!(years > 20.0 * 365.0 * 86400.0, "{}: {years}", test.name);
+        let relay = RelayOutbox::new(db.clone());
+        let (leases, entries) = (lease(&relay).await, drain(&relay).await);
+        assert_eq!(entries.len(), 2);
+        relay.remove(&leases, &entries[..1]).await.unwrap();
+        let seconds = queue::age(db.read()).await.unwrap();
+        assert!(seconds < years / 2.0, "{}: {seconds}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_is_published_again_keeps_its_id() {
     for test in databases().await {
         add(&test.db, contact(1)).await.unwrap();
