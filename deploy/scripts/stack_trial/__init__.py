@@ -1,0 +1,1 @@
+"""What `try-compose` is made of. Nothing but Python's own library."""
