@@ -1,5 +1,8 @@
 //! Which real parts the tests are to use beside the embedded ones.
 
+#[cfg(feature = "containers")]
+use crate::containers;
+
 /// Whether `TIDINGS_TEST_BACKENDS`, a list separated by commas or spaces, names this backend.
 pub fn wanted(backend: &str) -> bool {
     let list = std::env::var("TIDINGS_TEST_BACKENDS").unwrap_or_default();
@@ -8,17 +11,19 @@ pub fn wanted(backend: &str) -> bool {
 
 /// The PostgreSQL server to make test databases on, if one is wanted.
 pub fn postgres() -> Option<String> {
-    wanted("external")
+    let external = wanted("external")
         .then(|| std::env::var("TEST_DATABASE_URL").ok())
-        .flatten()
+        .flatten();
+    external.or_else(|| wanted("containers").then(containers::postgres))
 }
 
 /// The Kafka to run stacks on, if one is wanted. It is for tests alone: what it has under the names that
 /// Tidings uses is deleted.
 pub fn kafka() -> Option<String> {
-    wanted("external")
+    let external = wanted("external")
         .then(|| std::env::var("TEST_KAFKA_BROKERS").ok())
-        .flatten()
+        .flatten();
+    external.or_else(|| wanted("containers").then(containers::kafka))
 }
 
 /// Where the Kafka to run stacks on asks for a login, if it does: by PLAIN, as `tidings` with that password.
@@ -39,4 +44,18 @@ pub fn real_parts() -> Option<String> {
 /// The Python that has the foreign clients installed.
 pub fn python() -> String {
     std::env::var("TIDINGS_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+#[cfg(not(feature = "containers"))]
+mod containers {
+    const MISSING: &str =
+        "containers are wanted, so the tests must be built with `--features tidings-testkit/containers`";
+
+    pub(super) fn postgres() -> String {
+        panic!("{MISSING}")
+    }
+
+    pub(super) fn kafka() -> String {
+        panic!("{MISSING}")
+    }
 }

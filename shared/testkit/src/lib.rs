@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 pub mod backends;
+#[cfg(feature = "containers")]
+mod containers;
 mod database;
 mod eventually;
 mod ground;
