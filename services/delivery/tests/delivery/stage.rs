@@ -15,6 +15,7 @@ use tidings_domain::{
 use tidings_events::{EventRecord, MessageQueued, Origin, TOPICS};
 use tidings_messaging::{Connection, relay, topics};
 use tidings_runtime::http_client::OutwardClient;
+use tidings_runtime::reach::Reach;
 use tidings_storage::{ConnectionTrait, Db, contacts, deliveries, events, messages, outbox};
 use tidings_testkit::{TestDatabase, databases, eventually};
 use tokio::task::JoinHandle;
@@ -120,7 +121,7 @@ impl Stage {
             db,
             clock: self.clock.clone(),
             connection: self.connection.clone(),
-            client: OutwardClient::new(vec!["127.0.0.0/8".parse().unwrap()]).unwrap(),
+            client: OutwardClient::new(Reach::loopback()).unwrap(),
             schedule: schedule.parse().unwrap(),
             attempt_timeout,
         };
