@@ -24,8 +24,11 @@ use tidings_gateway::Gateway;
 use tidings_messaging::Connection;
 use tidings_runtime::data_dir::DataDir;
 use tidings_runtime::health::Health;
+use tidings_runtime::http_client::OutwardClient;
+use tidings_runtime::reach::Reach;
 use tidings_runtime::settings::{Profile, Settings};
 use tidings_runtime::shutdown::{Supervisor, SupervisorError, on_signals};
+use tidings_runtime::telemetry::traces::{self, Traces};
 use tidings_runtime::telemetry::{self, MetricsHandle};
 use tidings_runtime::{http_client, ops};
 use tidings_signing::Secret;
@@ -105,6 +108,7 @@ pub(crate) async fn up_until(
         None if !is_locked(folder.as_ref(), &settings.data_dir) => Some(DataDir::lock(&settings.data_dir)?),
         _ => None,
     };
+    let traces = traces(&settings, "tidings")?;
     let mut supervisor = Supervisor::new(cancel);
 
     let (receiver, webhook_url) = match &settings.webhook_url {
@@ -163,7 +167,7 @@ pub(crate) async fn up_until(
         });
     };
     run(supervisor, announce).await?;
-    close(parts).await;
+    close(parts, traces).await;
     Ok(())
 }
 
@@ -176,7 +180,10 @@ async fn run(supervisor: Supervisor, announce: impl Future<Output = ()>) -> Resu
     }
 }
 
-async fn close(parts: Parts) {
+async fn close(parts: Parts, traces: Option<Traces>) {
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     if let Some(db) = parts.db.get() {
         db.clone().close().await;
     }
@@ -214,6 +221,7 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
         Role::Delivery | Role::Audit => None,
     };
     let api = gateway.as_ref().map(Gateway::addr);
+    let traces = traces(&settings, &format!("tidings-{}", role.name()))?;
     let mut supervisor = Supervisor::new(on_signals()?);
     let parts = parts(settings, (location, Schema::Check), brokers, webhook_url);
     let listen = parts.settings.ops_listen;
@@ -239,8 +247,19 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
         say(&format!("{} is ready", role.name()));
     };
     run(supervisor, announce).await?;
-    close(parts).await;
+    close(parts, traces).await;
     Ok(())
+}
+
+/// Sends traces from now on, if somebody collects them.
+fn traces(settings: &Settings, service: &str) -> Result<Option<Traces>> {
+    let Some(endpoint) = &settings.otlp_endpoint else {
+        return Ok(None);
+    };
+    // Whoever runs this process chose it, and may have it in the house.
+    let client = OutwardClient::new(Reach::Anything)?;
+    let traces = traces::start(endpoint, service, BUILD.version, client, Arc::new(SystemClock))?;
+    Ok(Some(traces))
 }
 
 /// What the Kafka client would say about it helps nobody.

@@ -89,6 +89,8 @@ pub struct Settings {
     pub webhook_url: Option<WebhookUrl>,
     pub webhook_secret: SecretString,
     pub retry_schedule: RetrySchedule,
+    /// A collector of traces, without a slash at its end.
+    pub otlp_endpoint: Option<String>,
 }
 
 impl Settings {
@@ -141,6 +143,7 @@ impl Settings {
             webhook_url: from.optional("WEBHOOK_URL", parse::from_str)?,
             webhook_secret: from.secret("WEBHOOK_SECRET", parse::secret)?,
             retry_schedule: from.required("TIDINGS_RETRY_SCHEDULE", parse::from_str)?,
+            otlp_endpoint: from.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::public_url)?,
         })
     }
 

@@ -217,6 +217,12 @@ pub const TABLE: &[Setting] = &[
             "The delay before each delivery attempt, separated by commas. There are as many attempts as entries.",
         )
     },
+    setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        Unset("no traces are sent"),
+        "http://collector.example:4318",
+        "Where traces are sent by OTLP over HTTP; `/v1/traces` is added to it.",
+    ),
 ];
 
 /// The setting of that name.

@@ -35,9 +35,9 @@ pub struct Traces {
 pub struct TracesError(#[from] ExporterBuildError);
 
 /// Begins to send the spans of this process to a collector, under the name of the service. `endpoint` is the
-/// collector's base address, to which OTLP's path is added. Must be called within a tokio runtime.
+/// collector's base address without a slash at its end; OTLP's path is added to it. Must be called within a tokio runtime.
 pub fn start(
-    endpoint: &Url,
+    endpoint: &str,
     service: &str,
     version: &str,
     client: OutwardClient,
@@ -45,7 +45,7 @@ pub fn start(
 ) -> Result<Traces, TracesError> {
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_endpoint(format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/')))
+        .with_endpoint(format!("{endpoint}/v1/traces"))
         .with_timeout(DEADLINE)
         .with_http_client(Outward {
             client,
