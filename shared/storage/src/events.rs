@@ -81,6 +81,10 @@ pub(crate) async fn about<E: Event>(
     conn: &impl ConnectionTrait,
     keys: impl IntoIterator<Item = String>,
 ) -> Result<Vec<EventId>> {
+    let keys: Vec<_> = keys.into_iter().collect();
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
     let events = Entity::find()
         .select_only()
         .column(Column::Id)

@@ -8,10 +8,12 @@
 //! schema was found to be the one of this version: there is no [`Db`] until then.
 
 mod broker;
+mod channels;
 pub(crate) mod database;
 mod health;
 mod services;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -53,16 +55,18 @@ const PROMPT: Duration = Duration::from_secs(2);
 pub(crate) enum Role {
     Gateway,
     Delivery,
+    Notifier,
     Audit,
 }
 
 impl Role {
-    const ALL: &[Self] = &[Self::Gateway, Self::Delivery, Self::Audit];
+    const ALL: &[Self] = &[Self::Gateway, Self::Delivery, Self::Notifier, Self::Audit];
 
     fn name(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
             Self::Delivery => "delivery",
+            Self::Notifier => "notifier",
             Self::Audit => "audit",
         }
     }
@@ -77,6 +81,8 @@ struct Parts {
     /// Set once the database answers, has the right schema, and has in it what a service begins with.
     db: Arc<SetOnce<Db>>,
     connection: Connection,
+    /// Where the gateway is, in this process or in another.
+    api: SocketAddr,
     /// Where the default endpoint is.
     webhook_url: WebhookUrl,
     health: Health,
@@ -138,6 +144,7 @@ pub(crate) async fn up_until(
         settings,
         (location, Schema::Migrate),
         brokers.clone(),
+        api,
         webhook_url.clone(),
     );
 
@@ -218,12 +225,13 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
     };
     let gateway = match role {
         Role::Gateway => Some(Gateway::bind(settings.listen)?),
-        Role::Delivery | Role::Audit => None,
+        Role::Delivery | Role::Notifier | Role::Audit => None,
     };
-    let api = gateway.as_ref().map(Gateway::addr);
     let traces = traces(&settings, &format!("tidings-{}", role.name()))?;
+    let own_api = gateway.as_ref().map(Gateway::addr);
+    let api = own_api.unwrap_or(settings.listen);
     let mut supervisor = Supervisor::new(on_signals()?);
-    let parts = parts(settings, (location, Schema::Check), brokers, webhook_url);
+    let parts = parts(settings, (location, Schema::Check), brokers, api, webhook_url);
     let listen = parts.settings.ops_listen;
     let (ops, serving) = ops::serve(
         listen,
@@ -234,7 +242,7 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
     )?;
     supervisor.spawn_support("ops listener", serving);
     services::spawn(&parts, &[role], gateway, &mut supervisor)?;
-    if let Some(api) = api {
+    if let Some(api) = own_api {
         say(&format!("API on http://{api}"));
     }
     say(&format!(
@@ -283,6 +291,7 @@ fn parts(
     settings: Settings,
     (location, schema): (Location, Schema),
     brokers: String,
+    api: SocketAddr,
     webhook_url: WebhookUrl,
 ) -> Parts {
     let properties = settings
@@ -298,6 +307,7 @@ fn parts(
         schema,
         db: Arc::default(),
         connection,
+        api,
         webhook_url,
         health: Health::new(),
         metrics: telemetry::install_metrics(),
