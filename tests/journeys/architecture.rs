@@ -11,7 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tidings-broker", &[]),
     ("tidings-migrations", &[]),
     ("tidings-events", &["tidings-domain"]),
-    ("tidings-runtime", &["tidings-domain"]),
+    ("tidings-runtime", &["tidings-domain", "tidings-events"]),
     ("tidings-storage", &["tidings-domain", "tidings-events"]),
     ("tidings-messaging", &["tidings-domain", "tidings-events"]),
     ("tidings-gateway", SERVICE),
@@ -69,6 +69,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("sea-orm-migration", &["tidings-migrations"]),
     ("kafka-protocol", &["tidings-broker"]),
     ("hmac", &["tidings-signing"]),
+    ("opentelemetry_sdk", &["tidings-runtime"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

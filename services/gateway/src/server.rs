@@ -17,7 +17,7 @@ use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use crate::application::Application;
-use crate::contracts::{ApiKey, Surroundings, messaging, users};
+use crate::contracts::{ApiKey, Surroundings, messaging, orders, users};
 use crate::location::GeoLocator;
 use crate::observe::observe;
 
@@ -121,6 +121,7 @@ impl Gateway {
                     }
                 })
                 .configure(users::routes)
+                .configure(orders::routes)
                 .configure(messaging::routes)
         })
         .workers(WORKERS)
