@@ -38,11 +38,26 @@ def webhooks(stack):
     return received, refused
 
 
+def letters(stack):
+    """What the providers' stand-in was sent."""
+    shown = stack.inside("sandbox", "tidings", "health", "http://127.0.0.1:3000/sandbox/outbox").stdout
+    return json.loads(shown)["data"]
+
+
 def settle(stack):
     """Waits until nothing is left to publish, to deliver or to record."""
     eventually("nothing is left in the outbox", lambda: stack.sql("SELECT count(*) FROM outbox") == "0", 180)
     eventually(
         "no message is queued", lambda: stack.sql("SELECT count(*) FROM messages WHERE status = 'queued'") == "0", 180
+    )
+    eventually(
+        "every order has its notification, and none is left to send",
+        lambda: stack.sql(
+            "SELECT (SELECT count(*) FROM orders) - (SELECT count(*) FROM notifications WHERE order_id IS NOT NULL)"
+            " || ' ' || (SELECT count(*) FROM notifications WHERE status NOT IN ('sent', 'failed'))"
+        )
+        == "0 0",
+        180,
     )
     eventually("nothing is left in the outbox", lambda: stack.sql("SELECT count(*) FROM outbox") == "0", 60)
     eventually(
@@ -52,8 +67,9 @@ def settle(stack):
     )
 
 
-def balance(stack, api, broker, accepted, say):
-    """Counts. `accepted` are the ids of all messages that were ever answered with 201."""
+def balance(stack, api, broker, accepted, ordered, say):
+    """Counts. `accepted` and `ordered` are the ids of all messages and orders that were ever answered with 201; those of
+    orders under load, whose users have an email of their own each."""
     settle(stack)
     accepted, wrong = set(accepted), []
 
@@ -86,6 +102,15 @@ def balance(stack, api, broker, accepted, say):
             events.add(event)
     for kind in ("tidings.message.queued", "tidings.message.delivered"):
         must(by_type[kind] == collections.Counter(accepted), f"{kind} is not on Kafka once for each message")
+    sent = json.loads(stack.sql("SELECT coalesce(json_object_agg(order_id, status), '{}') FROM notifications WHERE order_id IS NOT NULL"))
+    told = [order for order in ordered if sent.get(order) == "sent"]
+    must(len(told) == len(ordered), f"{len(ordered)} orders accepted, {len(told)} notified")
+    must(by_type["tidings.order.placed"] >= collections.Counter(ordered), "order.placed is not on Kafka for each order")
+    keys = [letter["idempotency_key"] for letter in letters(stack)]
+    notifications = stack.sql("SELECT count(*) FROM notifications WHERE status = 'sent'")
+    must(len(keys) == len(set(keys)) == int(notifications), f"{len(keys)} letters, {notifications} notifications sent")
+    again = sum(letter["times"] - 1 for letter in letters(stack))
+
     rows = int(stack.sql("SELECT count(*) FROM events"))
     must(rows == len(events), f"{rows} events in the database, {len(events)} on Kafka")
 
@@ -101,5 +126,6 @@ def balance(stack, api, broker, accepted, say):
         f" = delivered {statuses['delivered']} = at the receiver {len(accepted & set(received))}"
         f" (webhooks that came again: {repeated})"
     )
+    say(f"orders {len(ordered)} = notified {len(told)} (letters that came again: {again})")
     say(f"events {len(events)} on Kafka (copies: {copies}) = {records and records[1]} audited, dead letters 0")
     assert not wrong, "; ".join(wrong)

@@ -60,13 +60,17 @@ class Api:
 
 @dataclass
 class Load:
-    """Messages at a steady rate, each sent again under its own idempotency key until it is answered."""
+    """Messages and orders at a steady rate, each sent again under its own idempotency key until it is answered."""
 
     api: tuple
     rate: float
     workers: int = 24
     # Message by idempotency key.
     accepted: dict = field(default_factory=dict)
+    # One in so many requests is an order instead, for one of these users.
+    order_every: int = 20
+    users: list = field(default_factory=list)
+    ordered: dict = field(default_factory=dict)
     # What was answered to somebody in the end, other than 201.
     refused: list = field(default_factory=list)
     # What was answered before that, by status or kind of error.
@@ -101,24 +105,35 @@ class Load:
             if self.stopping.wait(max(0.0, due - time.monotonic())):
                 break
             name = f"{self.run}-{number}"
-            body = {
+            orders = self.users and number % self.order_every == 0
+            path, done = ("/orders", self.ordered) if orders else ("/messages", self.accepted)
+            body = self.order(number) if orders else {
                 "from": "+41440000000",
                 "to": {"name": f"Contact {number % 200}", "phone": f"+4179{number % 200:07}"},
                 "content": name,
             }
             asked = time.monotonic()
             headers = {"Idempotency-Key": name, "X-Correlation-ID": name}
-            status, content = api.insist("POST", "/messages", body, headers, tally)
+            status, content = api.insist("POST", path, body, headers, tally)
             took = time.monotonic() - asked
             with self.lock:
                 self.slowest = max(self.slowest, took)
                 if status == 201:
-                    self.accepted[name] = content["id"]
+                    done[name] = content["id"]
                 else:
                     self.refused.append((name, status, content))
         with self.lock:
             for status, times in tally.items():
                 self.again[status] = self.again.get(status, 0) + times
+
+    def order(self, number):
+        return {
+            "user_id": self.users[number // self.order_every % len(self.users)],
+            "sequencing_type": "whole-genome-sequencing",
+            "shipping_info": dict.fromkeys(
+                ("delivery_name", "first_line", "second_line", "town", "postcode", "country"), "somewhere"
+            ),
+        }
 
 
 def eventually(what, check, within=60.0, every=0.25):

@@ -13,7 +13,7 @@ def message(to="Odile", content="Hello"):
 
 def services_are_kept_small(stack, api, broker):
     """services run as nobody in particular, on a file system that they cannot write to, without secrets in sight"""
-    for service in ("gateway", "delivery", "audit", "receiver"):
+    for service in ("gateway", "delivery", "notifier", "audit", "receiver", "sandbox"):
         assert stack.inside(service, "id", "-u").stdout.strip() == "10001", service
         written = stack.inside(service, "sh", "-c", "echo x >/etc/tidings/x || echo x >/usr/x", check=False)
         assert written.returncode != 0, f"{service} can write to its file system"
@@ -91,6 +91,51 @@ def somebody_signs_up(stack, api, broker):
     )
 
 
+SHIPPING = {
+    "delivery_name": "Serge Karamazov",
+    "first_line": "12 Gloucester Road",
+    "second_line": "",
+    "town": "London",
+    "postcode": "SW7 4TB",
+    "country": "United Kingdom",
+}
+
+
+def customer(client, phone=None):
+    """A user to order kits for."""
+    user = {
+        "first_name": "Serge",
+        "last_name": "Karamazov",
+        "email": f"{uuid.uuid4().hex}@example.com",
+        "password": "myP@ssW0ord52",
+    }
+    status, made = client.call("POST", "/api/v1/users", user)
+    assert status == 201, made
+    if phone:
+        status, changed = client.call("PATCH", f"/users/{made['id']}", {"phone": phone})
+        assert status == 200, changed
+    return made
+
+
+def somebody_orders_a_kit(stack, api, broker):
+    """kits are ordered, and whom they are for is told by email or SMS, once"""
+    client, phone = Api(*api), f"+4476{uuid.uuid4().int % 10**8:08}"
+    user = customer(client, phone)
+    for sequencing, recipient in (("whole-exome-sequencing", phone), ("whole-genome-sequencing", user["email"])):
+        order = {"user_id": user["id"], "sequencing_type": sequencing, "shipping_info": SHIPPING}
+        status, placed = client.call("POST", "/orders", order)
+        assert status == 201, placed
+
+        def told():
+            status, found = client.call("GET", f"/notifications?order_id={placed['id']}")
+            return status == 200 and [one["status"] for one in found["data"]] == ["sent"]
+
+        eventually("the notification is sent", told)
+        [letter] = [one for one in books.letters(stack) if one["recipient"] == recipient]
+        assert letter["message"] == "Hi Serge Karamazov, your order has been successfully placed.", letter
+        assert letter["times"] == 1, letter
+
+
 def what_is_not_public_is_not_reached(stack, api, broker):
     """a webhook endpoint inside the stack's own network gets nothing"""
     added = stack.inside(
@@ -123,6 +168,7 @@ ALL = [
     a_message_arrives,
     a_request_that_is_sent_again_has_one_effect,
     somebody_signs_up,
+    somebody_orders_a_kit,
     what_is_not_public_is_not_reached,
     a_foreign_client_reads_kafka,
 ]
