@@ -20,6 +20,7 @@ use crate::application::Application;
 use crate::contracts::{ApiKey, Surroundings, messaging, orders, users};
 use crate::location::GeoLocator;
 use crate::observe::observe;
+use crate::sandbox::{self, Sandbox, SandboxTokens};
 
 /// A worker is one thread that reads requests and writes answers; what they ask for is done on the
 /// runtime of the process. Two are busy long after the database is, and leave room for the other
@@ -51,6 +52,8 @@ pub struct Parts {
     /// Whose word on where a request comes from counts.
     pub trusted_proxies: Vec<IpNet>,
     pub locator: Arc<dyn GeoLocator>,
+    /// Where given, the gateway stands in for the providers of email and SMS and asks for these tokens.
+    pub sandbox: Option<SandboxTokens>,
     pub health: Health,
     /// Shown at `/metrics` if given.
     pub metrics: Option<MetricsHandle>,
@@ -93,6 +96,8 @@ impl Gateway {
     /// Serves until `cancel`, then lets requests that are under way finish.
     pub async fn run(self, parts: Parts, cancel: CancellationToken) -> io::Result<()> {
         let listener = self.listener;
+        let sandbox = parts.sandbox.map(|tokens| Sandbox::new(tokens, parts.clock.clone()));
+        let sandbox = sandbox.map(web::Data::new);
         let application = Application::new(parts.db, parts.clock, parts.locator);
         let api_key = web::Data::new(ApiKey::new(&parts.api_key));
         let surroundings = web::Data::new(Surroundings {
@@ -118,6 +123,11 @@ impl Gateway {
                 .configure(|app| {
                     if let Some(metrics) = &metrics {
                         app.configure(health::metrics_route(metrics.clone()));
+                    }
+                })
+                .configure(|app| {
+                    if let Some(sandbox) = &sandbox {
+                        app.configure(sandbox::routes(sandbox.clone()));
                     }
                 })
                 .configure(users::routes)

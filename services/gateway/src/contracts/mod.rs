@@ -20,20 +20,21 @@ use actix_web::http::Method;
 use actix_web::{Resource, Responder, Route, web};
 
 pub(crate) use self::auth::ApiKey;
+pub(crate) use self::body::{Body, BodyError};
 use self::fault::Fault;
 pub(crate) use self::surroundings::Surroundings;
 
 /// What a path answers to.
-type Methods = Vec<(Method, Route)>;
+pub(crate) type Methods = Vec<(Method, Route)>;
 
 /// For the header `Allow`.
-fn allowed(methods: &Methods) -> String {
+pub(crate) fn allowed(methods: &Methods) -> String {
     let names: Vec<_> = methods.iter().map(|(method, _)| method.as_str()).collect();
     names.join(", ")
 }
 
 /// Answers to these methods under each of these paths.
-fn resource(paths: Vec<String>, methods: Methods) -> Resource {
+pub(crate) fn resource(paths: Vec<String>, methods: Methods) -> Resource {
     let answering = |resource: Resource, (method, route): (Method, Route)| resource.route(route.method(method));
     methods.into_iter().fold(web::resource(paths), answering)
 }

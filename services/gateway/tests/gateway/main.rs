@@ -13,6 +13,7 @@ mod orders;
 mod outages;
 mod races;
 mod routing;
+mod sandbox;
 mod service;
 mod together;
 mod tracing;
