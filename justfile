@@ -32,6 +32,18 @@ faults kills="24":
     TIDINGS_TEST_BACKENDS=external TEST_REAL_PARTS="$PWD/{{ real_parts }}" TEST_FAULT_KILLS={{ kills }} \
         cargo test -p tidings --test faults -- --nocapture
 
+# Run the tests again on servers in containers
+test-containers *arguments:
+    TIDINGS_TEST_BACKENDS=containers cargo test --workspace --features tidings-testkit/containers {{ arguments }}
+
+# Bring the stack up in containers, use and kill it, count, and take it down
+try-compose *arguments:
+    deploy/scripts/try-compose {{ arguments }}
+
+# Check the manifests, alerts and dashboard
+check-deploy:
+    deploy/scripts/check
+
 # Stop the real parts that `test-real` left running
 stop-real:
     {{ real_parts }} down

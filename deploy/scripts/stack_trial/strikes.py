@@ -19,7 +19,7 @@ def restart(stack, service, index=0):
     """In good order: it finishes what is under way."""
     one = stack.containers(service)[index]["Id"]
     begun = time.monotonic()
-    run("docker", "stop", "--time", "30", one)
+    run("docker", "stop", "-t", "30", one)
     took = time.monotonic() - begun
     state = stack.containers(service)[index]["State"]
     run("docker", "start", one)
@@ -90,7 +90,8 @@ def scale(stack, say):
         eventually(f"{gateways} gateways and {deliveries} deliveries are healthy", there, 120)
 
         def shared():
-            each = [stack.leases(one) for one in stack.containers("gateway") + stack.containers("delivery")]
+            relays = [one for service in ("gateway", "delivery", "notifier") for one in stack.containers(service)]
+            each = [stack.leases(one) for one in relays]
             fair = -(-16 // len(each))
             return sum(each) == 16 and max(each) <= fair and each
 
