@@ -52,11 +52,13 @@ def settle(stack):
     )
     eventually(
         "every order has its notification, and none is left to send",
-        lambda: stack.sql(
-            "SELECT (SELECT count(*) FROM orders) - (SELECT count(*) FROM notifications WHERE order_id IS NOT NULL)"
-            " || ' ' || (SELECT count(*) FROM notifications WHERE status NOT IN ('sent', 'failed'))"
-        )
-        == "0 0",
+        lambda: (
+            stack.sql(
+                "SELECT (SELECT count(*) FROM orders) - (SELECT count(*) FROM notifications WHERE order_id IS NOT NULL)"
+                " || ' ' || (SELECT count(*) FROM notifications WHERE status NOT IN ('sent', 'failed'))"
+            )
+            == "0 0"
+        ),
         180,
     )
     eventually("nothing is left in the outbox", lambda: stack.sql("SELECT count(*) FROM outbox") == "0", 60)
@@ -68,8 +70,8 @@ def settle(stack):
 
 
 def balance(stack, api, broker, accepted, ordered, say):
-    """Counts. `accepted` and `ordered` are the ids of all messages and orders that were ever answered with 201; those of
-    orders under load, whose users have an email of their own each."""
+    """Counts. `accepted` and `ordered` are the ids of messages and orders that were answered with 201: of all messages
+    that there are, and of the orders under load."""
     settle(stack)
     accepted, wrong = set(accepted), []
 
@@ -102,7 +104,11 @@ def balance(stack, api, broker, accepted, ordered, say):
             events.add(event)
     for kind in ("tidings.message.queued", "tidings.message.delivered"):
         must(by_type[kind] == collections.Counter(accepted), f"{kind} is not on Kafka once for each message")
-    sent = json.loads(stack.sql("SELECT coalesce(json_object_agg(order_id, status), '{}') FROM notifications WHERE order_id IS NOT NULL"))
+    sent = json.loads(
+        stack.sql(
+            "SELECT coalesce(json_object_agg(order_id, status), '{}') FROM notifications WHERE order_id IS NOT NULL"
+        )
+    )
     told = [order for order in ordered if sent.get(order) == "sent"]
     must(len(told) == len(ordered), f"{len(ordered)} orders accepted, {len(told)} notified")
     must(by_type["tidings.order.placed"] >= collections.Counter(ordered), "order.placed is not on Kafka for each order")
@@ -118,8 +124,8 @@ def balance(stack, api, broker, accepted, ordered, say):
     must(audited.returncode == 0, f"audit verify: {audited.stdout} {audited.stderr}")
     records = re.search(r"sound: (\d+) records", audited.stdout)
     must(records and int(records[1]) == len(events), f"{audited.stdout!r}, {len(events)} events on Kafka")
-    letters = stack.inside("audit", "tidings", "dead-letters", "list").stdout
-    must("0 of 0 shown" in letters, f"dead letters: {letters}")
+    dead = stack.inside("audit", "tidings", "dead-letters", "list").stdout
+    must("0 of 0 shown" in dead, f"dead letters: {dead}")
 
     say(
         f"accepted {len(accepted)} = in the database {rows and stack.sql('SELECT count(*) FROM messages')}"
@@ -127,5 +133,8 @@ def balance(stack, api, broker, accepted, ordered, say):
         f" (webhooks that came again: {repeated})"
     )
     say(f"orders {len(ordered)} = notified {len(told)} (letters that came again: {again})")
+    sizes = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r'"
+    kept = int(stack.sql(f"{sizes} AND relnamespace = 'public'::regnamespace"))
+    say(f"in PostgreSQL {kept / len(accepted) / 1024:.1f} KiB for each message, with its events, attempts and records")
     say(f"events {len(events)} on Kafka (copies: {copies}) = {records and records[1]} audited, dead letters 0")
     assert not wrong, "; ".join(wrong)

@@ -107,11 +107,15 @@ class Load:
             name = f"{self.run}-{number}"
             orders = self.users and number % self.order_every == 0
             path, done = ("/orders", self.ordered) if orders else ("/messages", self.accepted)
-            body = self.order(number) if orders else {
-                "from": "+41440000000",
-                "to": {"name": f"Contact {number % 200}", "phone": f"+4179{number % 200:07}"},
-                "content": name,
-            }
+            body = (
+                self.order(number)
+                if orders
+                else {
+                    "from": "+41440000000",
+                    "to": {"name": f"Contact {number % 200}", "phone": f"+4179{number % 200:07}"},
+                    "content": name,
+                }
+            )
             asked = time.monotonic()
             headers = {"Idempotency-Key": name, "X-Correlation-ID": name}
             status, content = api.insist("POST", path, body, headers, tally)

@@ -87,7 +87,9 @@ class Stack:
 
     def sql(self, query):
         answer = self.inside(
-            "postgres", "sh", "-c",
+            "postgres",
+            "sh",
+            "-c",
             f'PGPASSWORD=$(cat /secrets/password) psql -h 127.0.0.1 -U tidings -d tidings -qtA -c "{query}"',
         )
         return answer.stdout.strip()

@@ -86,8 +86,10 @@ def somebody_signs_up(stack, api, broker):
     id = str(made["id"])
     eventually(
         "its events are on Kafka",
-        lambda: [kind for kind, _, key in books.kafka(broker, "users-events") if key == id]
-        == [f"tidings.user.{kind}" for kind in kinds],
+        lambda: (
+            [kind for kind, _, key in books.kafka(broker, "users-events") if key == id]
+            == [f"tidings.user.{kind}" for kind in kinds]
+        ),
     )
 
 
@@ -126,7 +128,7 @@ def somebody_orders_a_kit(stack, api, broker):
         status, placed = client.call("POST", "/orders", order)
         assert status == 201, placed
 
-        def told():
+        def told(placed=placed):
             status, found = client.call("GET", f"/notifications?order_id={placed['id']}")
             return status == 200 and [one["status"] for one in found["data"]] == ["sent"]
 
@@ -139,7 +141,12 @@ def somebody_orders_a_kit(stack, api, broker):
 def what_is_not_public_is_not_reached(stack, api, broker):
     """a webhook endpoint inside the stack's own network gets nothing"""
     added = stack.inside(
-        "delivery", "tidings", "endpoints", "add", "http://gateway:9000/health", "--event-types",
+        "delivery",
+        "tidings",
+        "endpoints",
+        "add",
+        "http://gateway:9000/health",
+        "--event-types",
         "tidings.contact.created",
     ).stdout
     endpoint = added.split()[1]

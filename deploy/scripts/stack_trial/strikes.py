@@ -10,9 +10,7 @@ BETWEEN = 3.0
 
 
 def healthy(stack, service, within=120):
-    return eventually(
-        f"{service} is healthy", lambda: set(stack.state().get(service, [])) == {"healthy"}, within
-    )
+    return eventually(f"{service} is healthy", lambda: set(stack.state().get(service, [])) == {"healthy"}, within)
 
 
 def restart(stack, service, index=0):
@@ -67,7 +65,10 @@ def kafka(stack, say):
     took = kill(stack, "kafka", away=20)
     after = int(stack.sql("SELECT count(*) FROM messages"))
     assert after > before, "nothing was accepted while Kafka was away"
-    say(f"strike: Kafka killed for 20 s, {after - before} messages accepted meanwhile, healthy {took:.1f} s after its start")
+    say(
+        f"strike: Kafka killed for 20 s, {after - before} messages accepted meanwhile, "
+        f"healthy {took:.1f} s after its start"
+    )
     time.sleep(BETWEEN)
     took, _ = restart(stack, "kafka")
     say(f"strike: Kafka restarted, it took {took:.1f} s to end")
