@@ -22,6 +22,7 @@ pub(super) fn open(parts: &Parts) -> Result<Channels> {
     let providers = Providers {
         email,
         sms: provider_or_sandbox(parts, &settings.sms, "SMS_PROVIDER_URL", "sms")?,
+        push: provider(&settings.push),
         // Whoever runs this process chose them, and may have them in the house.
         ..Providers::none(Reach::Anything.into(), parts.clock.clone())
     };

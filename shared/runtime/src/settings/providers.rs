@@ -9,6 +9,7 @@ use super::sources::Profiled;
 pub struct Providers {
     pub email: Provider,
     pub sms: Provider,
+    pub push: Provider,
     /// Takes the place of the provider of email, which then has no URL.
     pub smtp: Option<Smtp>,
 }
@@ -36,6 +37,7 @@ impl Providers {
         let providers = Self {
             email: provider(from, "EMAIL_PROVIDER_URL", "EMAIL_PROVIDER_TOKEN")?,
             sms: provider(from, "SMS_PROVIDER_URL", "SMS_PROVIDER_TOKEN")?,
+            push: provider(from, "PUSH_PROVIDER_URL", "PUSH_PROVIDER_TOKEN")?,
             smtp: smtp(from)?,
         };
         if providers.email.url.is_some() && providers.smtp.is_some() {

@@ -4,6 +4,7 @@
 mod foreign;
 mod http;
 mod mail_server;
+mod push;
 mod smtp;
 
 use std::net::IpAddr;
