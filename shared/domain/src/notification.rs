@@ -36,15 +36,17 @@ pub struct Notification {
 pub enum ChannelName {
     Email,
     Sms,
+    Push,
 }
 
 impl ChannelName {
-    pub const ALL: &[Self] = &[Self::Email, Self::Sms];
+    pub const ALL: &[Self] = &[Self::Email, Self::Sms, Self::Push];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
             Self::Sms => "sms",
+            Self::Push => "push",
         }
     }
 }
@@ -89,6 +91,7 @@ impl Route {
             (ChannelName::Email, _) => by(wanted, email, None),
             (ChannelName::Sms, Some(phone)) => by(wanted, phone.as_str(), None),
             (ChannelName::Sms, None) => by(ChannelName::Email, email, Some("the user has no phone number")),
+            (ChannelName::Push, _) => by(wanted, &format!("user-{}", user.id), None),
         }
     }
 
@@ -182,6 +185,11 @@ mod tests {
         );
         assert_eq!(route.fallback.as_deref(), Some("the user has no phone number"));
         assert_eq!(Route::to(&user(None), ChannelName::Email).fallback, None);
+        let route = Route::to(&user(None), ChannelName::Push);
+        assert_eq!(
+            (route.channel, route.recipient.as_deref()),
+            (ChannelName::Push, Some("user-7"))
+        );
     }
 
     #[test]

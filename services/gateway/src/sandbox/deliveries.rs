@@ -1,11 +1,12 @@
 use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tidings_domain::ChannelName;
 use tokio::time::sleep;
 
 use super::outbox::Sent;
-use super::{Refusal, Sandbox};
+use super::{Refusal, Sandbox, carries};
 use crate::contracts::Body;
 
 const KEY: &str = "Idempotency-Key";
@@ -17,7 +18,7 @@ pub(super) async fn email(
     payload: web::Payload,
     sandbox: web::Data<Sandbox>,
 ) -> Result<HttpResponse, Refusal> {
-    take(ChannelName::Email, &request, payload, &sandbox).await
+    take(ChannelName::Email, &sandbox.tokens.email, &request, payload, &sandbox).await
 }
 
 pub(super) async fn sms(
@@ -25,16 +26,17 @@ pub(super) async fn sms(
     payload: web::Payload,
     sandbox: web::Data<Sandbox>,
 ) -> Result<HttpResponse, Refusal> {
-    take(ChannelName::Sms, &request, payload, &sandbox).await
+    take(ChannelName::Sms, &sandbox.tokens.sms, &request, payload, &sandbox).await
 }
 
 async fn take(
     channel: ChannelName,
+    token: &SecretString,
     request: &HttpRequest,
     payload: web::Payload,
     sandbox: &Sandbox,
 ) -> Result<HttpResponse, Refusal> {
-    if !sandbox.admits(channel, request) {
+    if !carries(request, token) {
         return Err(Refusal::Unauthorized);
     }
     let body = Body::read(request.headers(), payload.into_inner()).await?;

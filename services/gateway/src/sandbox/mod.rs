@@ -22,7 +22,7 @@ use actix_web::{HttpRequest, web};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tidings_domain::{ChannelName, Clock};
+use tidings_domain::Clock;
 
 use self::faults::Faults;
 use self::outbox::Outbox;
@@ -109,20 +109,16 @@ impl Sandbox {
     fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Whether the request carries the token of that channel, as `Authorization: Bearer <token>`.
-    fn admits(&self, channel: ChannelName, request: &HttpRequest) -> bool {
-        let token = match channel {
-            ChannelName::Email => &self.tokens.email,
-            ChannelName::Sms => &self.tokens.sms,
-        };
-        let expected = format!("Bearer {}", token.expose_secret());
-        let sent = request.headers().get(AUTHORIZATION);
-        // Both sides being hashed, the comparison takes the same time whatever is sent.
-        sent.is_some_and(|sent| {
-            Sha256::digest(sent.as_bytes())
-                .ct_eq(&Sha256::digest(expected.as_bytes()))
-                .into()
-        })
-    }
+/// Whether the request carries this token, as `Authorization: Bearer <token>`.
+fn carries(request: &HttpRequest, token: &SecretString) -> bool {
+    let expected = format!("Bearer {}", token.expose_secret());
+    let sent = request.headers().get(AUTHORIZATION);
+    // Both sides being hashed, the comparison takes the same time whatever is sent.
+    sent.is_some_and(|sent| {
+        Sha256::digest(sent.as_bytes())
+            .ct_eq(&Sha256::digest(expected.as_bytes()))
+            .into()
+    })
 }

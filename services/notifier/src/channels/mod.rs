@@ -8,6 +8,7 @@
 
 mod answer;
 mod http;
+mod push;
 mod smtp;
 
 use std::collections::BTreeMap;
@@ -42,9 +43,23 @@ pub type Channels = BTreeMap<ChannelName, Arc<dyn Channel>>;
 pub struct Providers {
     pub email: Option<EmailProvider>,
     pub sms: Option<HttpProvider>,
+    pub push: Option<HttpProvider>,
     /// Decides whom providers may be. They are what the operator chose, so that is anybody but in tests.
     pub resolver: Resolver,
     pub clock: Arc<dyn Clock>,
+}
+
+impl Providers {
+    /// Nobody yet.
+    pub fn none(resolver: Resolver, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            email: None,
+            sms: None,
+            push: None,
+            resolver,
+            clock,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -75,8 +90,8 @@ impl OpenError {
 pub fn open(providers: Providers) -> Result<Channels, OpenError> {
     let client = OutwardClient::new(providers.resolver.clone())?;
     let (resolver, clock) = (providers.resolver, providers.clock);
-    let over_http = |provider: &HttpProvider, setting| -> Result<Arc<dyn Channel>, OpenError> {
-        let channel = HttpChannel::new(provider, http::recipient_and_message, client.clone(), clock.clone());
+    let over_http = |provider: &HttpProvider, form, setting| -> Result<Arc<dyn Channel>, OpenError> {
+        let channel = HttpChannel::new(provider, form, client.clone(), clock.clone());
         channel
             .map(|channel| Arc::new(channel) as _)
             .map_err(|reason| OpenError::new(setting, reason))
@@ -84,7 +99,8 @@ pub fn open(providers: Providers) -> Result<Channels, OpenError> {
     let mut channels = Channels::new();
     match &providers.email {
         Some(EmailProvider::Http(provider)) => {
-            channels.insert(ChannelName::Email, over_http(provider, "EMAIL_PROVIDER_URL")?);
+            let channel = over_http(provider, http::recipient_and_message, "EMAIL_PROVIDER_URL")?;
+            channels.insert(ChannelName::Email, channel);
         }
         Some(EmailProvider::Smtp(server)) => {
             let channel = SmtpChannel::new(server, resolver, clock.clone())?;
@@ -93,7 +109,12 @@ pub fn open(providers: Providers) -> Result<Channels, OpenError> {
         None => {}
     }
     if let Some(provider) = &providers.sms {
-        channels.insert(ChannelName::Sms, over_http(provider, "SMS_PROVIDER_URL")?);
+        let channel = over_http(provider, http::recipient_and_message, "SMS_PROVIDER_URL")?;
+        channels.insert(ChannelName::Sms, channel);
+    }
+    if let Some(provider) = &providers.push {
+        let channel = over_http(provider, push::topic_title_and_message, "PUSH_PROVIDER_URL")?;
+        channels.insert(ChannelName::Push, channel);
     }
     Ok(channels)
 }

@@ -1,14 +1,15 @@
 use secrecy::SecretString;
 
 use super::error::SettingsError;
+use super::parse;
 use super::sources::Profiled;
-use super::{Profile, parse};
 
 /// Who passes on what users are told.
 #[derive(Debug, Clone)]
 pub struct Providers {
     pub email: Provider,
     pub sms: Provider,
+    pub push: Provider,
     /// Takes the place of the provider of email, which then has no URL.
     pub smtp: Option<Smtp>,
 }
@@ -18,7 +19,7 @@ pub struct Providers {
 pub struct Provider {
     /// It may contain a key. `None`: the sandbox in development, and nobody in production.
     pub url: Option<SecretString>,
-    /// There is one wherever there is a URL, and always in development.
+    /// There is one wherever there is a URL, and in development for those that have a sandbox.
     pub token: Option<SecretString>,
 }
 
@@ -36,6 +37,7 @@ impl Providers {
         let providers = Self {
             email: provider(from, "EMAIL_PROVIDER_URL", "EMAIL_PROVIDER_TOKEN")?,
             sms: provider(from, "SMS_PROVIDER_URL", "SMS_PROVIDER_TOKEN")?,
+            push: provider(from, "PUSH_PROVIDER_URL", "PUSH_PROVIDER_TOKEN")?,
             smtp: smtp(from)?,
         };
         if providers.email.url.is_some() && providers.smtp.is_some() {
@@ -50,9 +52,9 @@ impl Providers {
 
 fn provider(from: &Profiled<'_>, url: &'static str, token: &'static str) -> Result<Provider, SettingsError> {
     let url = from.optional(url, parse::provider_url)?;
-    let token = match (from.profile(), &url) {
-        (Profile::Production, None) => from.optional_secret(token, parse::token)?,
-        _ => Some(from.secret(token, parse::token)?),
+    let token = match &url {
+        Some(_) => Some(from.secret(token, parse::token)?),
+        None => from.optional_secret(token, parse::token)?,
     };
     Ok(Provider { url, token })
 }

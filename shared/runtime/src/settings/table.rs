@@ -273,6 +273,18 @@ pub const TABLE: &[Setting] = &[
         )
     },
     setting(
+        "PUSH_PROVIDER_URL",
+        Unset("no push messages are sent"),
+        "https://push.example",
+        "A server of ntfy's kind, which push messages are published to: each user has the topic `user-<id>`.",
+    ),
+    setting(
+        "PUSH_PROVIDER_TOKEN",
+        Unset("needed with `PUSH_PROVIDER_URL`"),
+        "the-token-from-your-server",
+        "The bearer token for `PUSH_PROVIDER_URL`. Only those who show it, or the user's own devices, should be let at a topic.",
+    ),
+    setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         Unset("no traces are sent"),
         "http://collector.example:4318",

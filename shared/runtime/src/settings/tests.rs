@@ -15,7 +15,8 @@ fn load(env: &[(&str, &str)], file: &str) -> Result<Settings, SettingsError> {
 }
 
 /// What some settings need beside them in production.
-const NEEDED: [(&str, &str); 3] = [
+const NEEDED: [(&str, &str); 4] = [
+    ("PUSH_PROVIDER_TOKEN", "a-real-token"),
     ("EMAIL_PROVIDER_TOKEN", "a-real-token"),
     ("SMS_PROVIDER_TOKEN", "a-real-token"),
     ("EMAIL_FROM", "kits@example.com"),
@@ -194,6 +195,8 @@ fn nothing_shows_a_secret() {
             ("GEOIP_URL", "https://ipapi.co/{ip}/json/?key=hidden"),
             ("SMS_PROVIDER_URL", "https://sms.example/?key=hidden"),
             ("SMS_PROVIDER_TOKEN", "hidden"),
+            ("PUSH_PROVIDER_URL", "https://push.example/?key=hidden"),
+            ("PUSH_PROVIDER_TOKEN", "hidden"),
             ("EMAIL_PROVIDER_TOKEN", "hidden"),
             ("EMAIL_SMTP_URL", "smtps://user:hidden@mail.example"),
         ],

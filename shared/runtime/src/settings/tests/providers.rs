@@ -25,6 +25,7 @@ fn production_asks_for_what_a_provider_needs_only_where_there_is_one() {
             "EMAIL_PROVIDER_TOKEN",
         ),
         (("SMS_PROVIDER_URL", "https://sms.example/send"), "SMS_PROVIDER_TOKEN"),
+        (("PUSH_PROVIDER_URL", "https://push.example"), "PUSH_PROVIDER_TOKEN"),
         (("EMAIL_SMTP_URL", "smtps://mail.example"), "EMAIL_FROM"),
     ] {
         let missing = in_production(&[url]).unwrap_err().to_string();
