@@ -29,6 +29,12 @@ async fn it_tells_how_it_is() {
                 .starts_with("head "),
             "{ready}"
         );
+        // The same for those who have nothing to speak HTTP with.
+        let told = stack.run(&["health", &stack.url("/health/ready?only=database")]).await;
+        assert!(told.status.success(), "{told:?}");
+        assert!(told.stdout.contains(r#""status":"ok""#), "{told:?}");
+        let told = stack.run(&["health", &stack.url("/health/ready?only=nothing")]).await;
+        assert!(!told.status.success() && told.stderr.contains("404"), "{told:?}");
         let (_, version) = stack.get("/version").await;
         assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
         assert!(version["commit"].is_string() && version["built_at"].is_string());
