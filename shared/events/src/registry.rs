@@ -1,5 +1,5 @@
 use serde::Serialize;
-use tidings_domain::{Contact, Message, WebhookEndpoint};
+use tidings_domain::{Contact, GuidRecord, Message, WebhookEndpoint};
 
 use crate::data::{self, Data, LinkedUser};
 use crate::topic::Topic;
@@ -72,7 +72,7 @@ macro_rules! resources {
     )*};
 }
 
-resources!(Contact, Message, WebhookEndpoint);
+resources!(Contact, GuidRecord, Message, WebhookEndpoint);
 
 impl Resource for LinkedUser {
     type Data = data::User;
@@ -138,6 +138,12 @@ events! {
     MessageDelivered(Message): "tidings.message.delivered" on Messages, Update;
     /// The receiver did not acknowledge the message in any attempt.
     MessageFailed(Message): "tidings.message.failed" on Messages, Update;
+    /// Its sequence is 1, or goes on where the GUID's last life ended.
+    GuidCreated(GuidRecord): "tidings.guid.created" on Guids, Create;
+    GuidUpdated(GuidRecord): "tidings.guid.updated" on Guids, Update;
+    GuidDeleted(GuidRecord): "tidings.guid.deleted" on Guids, Delete;
+    /// Its time was over, which may have been a while ago.
+    GuidExpired(GuidRecord): "tidings.guid.expired" on Guids, Delete;
     WebhookEndpointCreated(WebhookEndpoint): "tidings.webhook-endpoint.created" on Webhooks, Create;
     WebhookEndpointUpdated(WebhookEndpoint): "tidings.webhook-endpoint.updated" on Webhooks, Update;
     /// The endpoint answered 410 or failed for too long, and is sent nothing more.

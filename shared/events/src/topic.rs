@@ -6,11 +6,18 @@ pub enum Topic {
     Users,
     Contacts,
     Messages,
+    Guids,
     Webhooks,
 }
 
 /// All topics, in the order in which they are created and documented.
-pub const TOPICS: &[Topic] = &[Topic::Users, Topic::Contacts, Topic::Messages, Topic::Webhooks];
+pub const TOPICS: &[Topic] = &[
+    Topic::Users,
+    Topic::Contacts,
+    Topic::Messages,
+    Topic::Guids,
+    Topic::Webhooks,
+];
 
 impl Topic {
     pub const fn name(self) -> &'static str {
@@ -18,6 +25,7 @@ impl Topic {
             Self::Users => "users-events",
             Self::Contacts => "contacts-events",
             Self::Messages => "messages-events",
+            Self::Guids => "guids-events",
             Self::Webhooks => "webhooks-events",
         }
     }
@@ -26,7 +34,7 @@ impl Topic {
     /// batches, which costs throughput.
     pub const fn partitions(self) -> i32 {
         match self {
-            Self::Users | Self::Contacts | Self::Messages => 3,
+            Self::Users | Self::Contacts | Self::Messages | Self::Guids => 3,
             Self::Webhooks => 1,
         }
     }
