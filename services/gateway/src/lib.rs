@@ -9,12 +9,13 @@
 //! 3. `tidings-storage`: the rows.
 //!
 //! What use cases need from the outside stands beside them: [`location`] knows in which country an address
-//! is.
+//! is, [`guid_cache`] what need not be asked of the database.
 //!
 //! [`Gateway`] puts them behind a port, [`observe`] gives every request its correlation and writes it down.
 
 mod application;
 mod contracts;
+pub mod guid_cache;
 pub mod location;
 mod observe;
 mod server;

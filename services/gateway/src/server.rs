@@ -17,7 +17,9 @@ use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use crate::application::Application;
-use crate::contracts::{ApiKey, Surroundings, messaging, users};
+use crate::application::guids;
+use crate::contracts::{self, ApiKey, Surroundings, messaging, users};
+use crate::guid_cache::{GuidCache, GuidCaching};
 use crate::location::GeoLocator;
 use crate::observe::observe;
 
@@ -51,6 +53,7 @@ pub struct Parts {
     /// Whose word on where a request comes from counts.
     pub trusted_proxies: Vec<IpNet>,
     pub locator: Arc<dyn GeoLocator>,
+    pub guids: GuidCaching,
     pub health: Health,
     /// Shown at `/metrics` if given.
     pub metrics: Option<MetricsHandle>,
@@ -93,7 +96,8 @@ impl Gateway {
     /// Serves until `cancel`, then lets requests that are under way finish.
     pub async fn run(self, parts: Parts, cancel: CancellationToken) -> io::Result<()> {
         let listener = self.listener;
-        let application = Application::new(parts.db, parts.clock, parts.locator);
+        let guids = GuidCache::new(&parts.guids);
+        let application = Application::new(parts.db, parts.clock, parts.locator, guids);
         let api_key = web::Data::new(ApiKey::new(&parts.api_key));
         let surroundings = web::Data::new(Surroundings {
             public_url: parts.public_url,
@@ -105,7 +109,11 @@ impl Gateway {
         // Ends what runs beside the server also when the server ends by itself.
         let ended = CancellationToken::new();
         let _end = ended.clone().drop_guard();
-        tokio::spawn(application.clone().expire_answers(ended));
+        tokio::spawn(application.clone().expire_answers(ended.clone()));
+        tokio::spawn(guids::expire(application.clone(), ended.clone()));
+        if let Some(changes) = parts.guids.changes {
+            tokio::spawn(guids::follow(application.clone(), changes, ended));
+        }
 
         let shared = web::Data::new(application.clone());
         let server = HttpServer::new(move || {
@@ -121,6 +129,7 @@ impl Gateway {
                     }
                 })
                 .configure(users::routes)
+                .configure(contracts::guids::routes)
                 .configure(messaging::routes)
         })
         .workers(WORKERS)

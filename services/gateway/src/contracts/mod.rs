@@ -1,14 +1,17 @@
 //! The published contracts, each in the form that its clients know.
 //!
 //! What every contract needs of a request is here, without any contract's form of errors: the key, the
-//! body, the idempotency key, where the request comes from and where it was sent, and what may go wrong.
+//! body and its fields, the idempotency key, where the request comes from and where it was sent, and what may go wrong.
 
 mod auth;
 mod body;
+mod caller;
 mod failure;
+mod fields;
 mod repeatable;
 mod surroundings;
 
+pub(crate) mod guids;
 pub(crate) mod messaging;
 pub(crate) mod users;
 

@@ -9,6 +9,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tidings_domain::{Country, SystemClock};
 use tidings_events::{EventRecord, Outbox};
+use tidings_gateway::guid_cache::GuidCaching;
 use tidings_gateway::location::{Locator, Tuning};
 use tidings_gateway::{Gateway, Parts};
 use tidings_runtime::health::{BuildInfo, Health};
@@ -63,6 +64,7 @@ pub fn parts(db: Db, health: Health) -> Parts {
         trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
         // A port on which nobody listens: who comes from this machine is not asked about.
         locator: locator("http://127.0.0.1:9/{ip}/json/", None, Tuning::default()),
+        guids: GuidCaching::default(),
         health,
         metrics: Some(install_metrics()),
         build: BuildInfo {

@@ -8,7 +8,6 @@ mod body;
 mod contacts;
 mod context;
 mod documents;
-mod fields;
 mod messages;
 mod paging;
 mod refusal;

@@ -8,6 +8,7 @@ use crate::application::idempotency::Refused;
 use crate::application::messages::MessageError;
 use crate::contracts::body::BodyError;
 use crate::contracts::failure::{Failure, RETRY};
+use crate::contracts::fields::BadBody;
 use crate::contracts::repeatable;
 
 /// Everything but a success, in the contract's forms: `{"message"}` about the key and the service,
@@ -86,6 +87,12 @@ impl actix_web::Responder for Refusal {
 
     fn respond_to(self, _: &actix_web::HttpRequest) -> HttpResponse {
         self.error_response()
+    }
+}
+
+impl From<BadBody> for Refusal {
+    fn from(bad: BadBody) -> Self {
+        Self::BadRequest(bad.to_string())
     }
 }
 

@@ -8,35 +8,30 @@ use tidings_events::Origin;
 
 use super::{PATH, Refusal};
 use crate::application::users::UserUrl;
+use crate::contracts::Surroundings;
+use crate::contracts::caller::Caller;
 use crate::contracts::failure::Failure;
-use crate::contracts::{ApiKey, Surroundings};
-use crate::observe::Trace;
-
-/// Under what the idempotency keys of those who show no key are kept.
-const ANYONE: &str = "anyone";
 
 /// Who asks, from where, and in which correlation.
 ///
 /// Comes first among a handler's arguments, so that nothing is read of a request that lacks its key.
 #[derive(Debug, Clone)]
 pub(super) struct RequestContext {
-    /// The id of the key that was shown. Without one nobody in particular asks.
-    key: Option<&'static str>,
+    caller: Caller,
     /// Where the request comes from, as far as that can be told.
     pub(super) client: Option<IpAddr>,
     /// What absolute links begin with.
     pub(super) base: String,
-    trace: Trace,
 }
 
 impl RequestContext {
     pub(super) fn caller(&self) -> &'static str {
-        self.key.unwrap_or(ANYONE)
+        self.caller.id()
     }
 
     /// Whose doing the events of this request are.
     pub(super) fn origin(&self) -> Origin {
-        self.trace.origin(self.key)
+        self.caller.origin()
     }
 
     pub(super) fn users(&self) -> UserUrl {
@@ -54,16 +49,12 @@ impl FromRequest for RequestContext {
 }
 
 fn context(request: &HttpRequest) -> Result<RequestContext, Refusal> {
+    let caller = Caller::of(request)?;
     let surroundings = request.app_data::<web::Data<Surroundings>>().ok_or(Failure::Internal)?;
-    let key = ApiKey::shown_by(request);
-    if key.is_none() && !surroundings.open_contracts {
-        return Err(Refusal::Unauthorized);
-    }
     Ok(RequestContext {
-        key,
+        caller,
         client: surroundings.client(request),
         base: surroundings.base(request),
-        trace: Trace::find(request).ok_or(Failure::Internal)?,
     })
 }
 

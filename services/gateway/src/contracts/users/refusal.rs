@@ -6,8 +6,9 @@ use tidings_domain::TextFault;
 
 use super::listing::BadParameter;
 use crate::application::idempotency::Refused;
-use crate::application::users::{NotAdmitted, Problem, Problems, UserError};
+use crate::application::users::{self, Problem, Problems, UserError};
 use crate::contracts::body::BodyError;
+use crate::contracts::caller;
 use crate::contracts::failure::{Failure, RETRY};
 use crate::contracts::repeatable::{self, BadKey};
 
@@ -125,8 +126,17 @@ impl actix_web::Responder for Refusal {
     }
 }
 
-impl From<NotAdmitted> for Refusal {
-    fn from(NotAdmitted { country }: NotAdmitted) -> Self {
+impl From<caller::NotAdmitted> for Refusal {
+    fn from(refused: caller::NotAdmitted) -> Self {
+        match refused {
+            caller::NotAdmitted::Unauthorized => Self::Unauthorized,
+            caller::NotAdmitted::Failed(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<users::NotAdmitted> for Refusal {
+    fn from(users::NotAdmitted { country }: users::NotAdmitted) -> Self {
         Self::Elsewhere(country.map_or_else(|| "Undefined".to_owned(), |country| country.name().to_owned()))
     }
 }
