@@ -108,7 +108,11 @@ impl TestGateway {
 
     /// Another one on the same database, as if in a process of its own.
     pub async fn start_beside(&self) -> Self {
-        Self::serve(self.database.clone(), self.database.reopen().await, |_| ())
+        self.start_beside_with(|_| ()).await
+    }
+
+    pub async fn start_beside_with(&self, change: impl FnOnce(&mut Parts)) -> Self {
+        Self::serve(self.database.clone(), self.database.reopen().await, change)
     }
 
     fn serve(database: Arc<TestDatabase>, db: Db, change: impl FnOnce(&mut Parts)) -> Self {

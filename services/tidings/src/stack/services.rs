@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use tidings_delivery::endpoints;
 use tidings_events::TOPICS;
 use tidings_gateway::Gateway;
+use tidings_gateway::guid_cache::{GuidCaching, Redis, RedisError};
 use tidings_gateway::location::{Locator, LocatorError, Tuning};
 use tidings_messaging::{TopicsError, relay, topics};
 use tidings_runtime::http_client::OutwardClient;
@@ -25,9 +26,9 @@ pub(super) fn spawn(
     supervisor: &mut Supervisor,
 ) -> Result<()> {
     health::register(parts)?;
-    // Before anything is written: it may refuse its file.
+    // Before anything is written: a file or a URL may be refused.
     let mut gateway = match gateway {
-        Some(gateway) => Some((gateway, locator(parts)?)),
+        Some(gateway) => Some((gateway, locator(parts)?, guid_caching(parts)?)),
         None => None,
     };
     spawn_database(parts, roles, supervisor);
@@ -35,8 +36,8 @@ pub(super) fn spawn(
     for role in roles {
         match role {
             Role::Gateway => {
-                let (gateway, locator) = gateway.take().context("the gateway has no port")?;
-                spawn_gateway(gateway, parts, locator, supervisor);
+                let (gateway, locator, guids) = gateway.take().context("the gateway has no port")?;
+                spawn_gateway(gateway, parts, locator, guids, supervisor);
             }
             Role::Delivery => spawn_delivery(parts, supervisor)?,
             Role::Audit => spawn_audit(parts, supervisor),
@@ -124,7 +125,16 @@ fn locator(parts: &Parts) -> Result<Locator, LocatorError> {
     )
 }
 
-fn spawn_gateway(gateway: Gateway, parts: &Parts, locator: Locator, supervisor: &mut Supervisor) {
+fn guid_caching(parts: &Parts) -> Result<GuidCaching, RedisError> {
+    let redis = parts.settings.redis_url.as_ref().map(Redis::at).transpose()?;
+    Ok(GuidCaching {
+        changes: Some(parts.connection.clone()),
+        redis,
+        ..GuidCaching::default()
+    })
+}
+
+fn spawn_gateway(gateway: Gateway, parts: &Parts, locator: Locator, guids: GuidCaching, supervisor: &mut Supervisor) {
     let settings = &parts.settings;
     let parts = tidings_gateway::Parts {
         db: parts.db.clone(),
@@ -134,6 +144,7 @@ fn spawn_gateway(gateway: Gateway, parts: &Parts, locator: Locator, supervisor: 
         public_url: settings.public_url.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         locator: Arc::new(locator),
+        guids,
         health: parts.health.clone(),
         metrics: parts.in_development().then(|| parts.metrics.clone()),
         build: BUILD,
