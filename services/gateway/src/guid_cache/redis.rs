@@ -252,3 +252,6 @@ fn restore(id: Guid, version: i64, stored: Stored) -> Result<GuidRecord, Invalid
         version,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 use tidings_domain::{Clock, Guid, SystemClock};
 
-use crate::harness::TestGateway;
+use crate::harness::{Answer, TestGateway};
 
 /// Far in the future: 2100-01-01.
 pub const LATER: &str = "4102444800";
@@ -54,6 +54,17 @@ impl TestGateway {
         let answer = self.post("/guid", body).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()
+    }
+
+    /// Sends it again as long as the database lets nobody in, which does nothing: on a busy machine it takes long to
+    /// open as many connections as a race needs.
+    pub async fn post_patiently(&self, path: &str, body: &Value) -> Answer {
+        loop {
+            let answer = self.post(path, body).await;
+            if answer.status != 503 {
+                return answer;
+            }
+        }
     }
 
     /// Registers this one, valid for long.
