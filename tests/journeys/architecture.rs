@@ -11,16 +11,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tidings-broker", &[]),
     ("tidings-migrations", &[]),
     ("tidings-events", &["tidings-domain"]),
-    ("tidings-runtime", &["tidings-domain"]),
+    ("tidings-runtime", &["tidings-domain", "tidings-events"]),
     ("tidings-storage", &["tidings-domain", "tidings-events"]),
     ("tidings-messaging", &["tidings-domain", "tidings-events"]),
     ("tidings-gateway", SERVICE),
     ("tidings-delivery", SERVICE),
+    ("tidings-notifier", SERVICE),
     ("tidings-audit", SERVICE),
     (
         "tidings-testkit",
         &[
+            "tidings-broker",
+            "tidings-domain",
             "tidings-events",
+            "tidings-messaging",
             "tidings-migrations",
             "tidings-runtime",
             "tidings-storage",
@@ -41,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tidings-gateway",
             "tidings-messaging",
             "tidings-migrations",
+            "tidings-notifier",
             "tidings-runtime",
             "tidings-signing",
             "tidings-storage",
@@ -64,6 +69,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("sea-orm-migration", &["tidings-migrations"]),
     ("kafka-protocol", &["tidings-broker"]),
     ("hmac", &["tidings-signing"]),
+    ("opentelemetry_sdk", &["tidings-runtime"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

@@ -13,6 +13,7 @@ mod foreign;
 mod refusals;
 mod startup;
 mod topic;
+mod traces;
 mod users;
 mod visibility;
 

@@ -12,13 +12,16 @@ pub mod data;
 mod outbox;
 mod record;
 mod registry;
+pub mod rules;
+pub mod span;
 mod topic;
 
 pub use outbox::{Granted, Outbox, OutboxEntry, ShardLease};
 pub use record::{DecodeError, EventRecord, Origin, RawRecord};
 pub use registry::{
     Action, ContactCreated, ContactDeleted, ContactUpdated, Event, EventType, GuidCreated, GuidDeleted, GuidExpired,
-    GuidUpdated, MessageDelivered, MessageFailed, MessageQueued, REGISTRY, Resource, UserCreated, UserDeleted,
-    UserUpdated, WebhookEndpointCreated, WebhookEndpointDeleted, WebhookEndpointDisabled, WebhookEndpointUpdated,
+    GuidUpdated, MessageDelivered, MessageFailed, MessageQueued, NotificationFailed, NotificationRequested,
+    NotificationSent, OrderPlaced, REGISTRY, Resource, UserCreated, UserDeleted, UserUpdated, WebhookEndpointCreated,
+    WebhookEndpointDeleted, WebhookEndpointDisabled, WebhookEndpointUpdated,
 };
 pub use topic::{TOPICS, Topic};

@@ -1,5 +1,5 @@
 use serde::Serialize;
-use tidings_domain::{Contact, GuidRecord, Message, WebhookEndpoint};
+use tidings_domain::{Contact, GuidRecord, Message, Notification, Order, WebhookEndpoint};
 
 use crate::data::{self, Data, LinkedUser};
 use crate::topic::Topic;
@@ -72,7 +72,7 @@ macro_rules! resources {
     )*};
 }
 
-resources!(Contact, GuidRecord, Message, WebhookEndpoint);
+resources!(Contact, GuidRecord, Message, Order, Notification, WebhookEndpoint);
 
 impl Resource for LinkedUser {
     type Data = data::User;
@@ -138,6 +138,13 @@ events! {
     MessageDelivered(Message): "tidings.message.delivered" on Messages, Update;
     /// The receiver did not acknowledge the message in any attempt.
     MessageFailed(Message): "tidings.message.failed" on Messages, Update;
+    OrderPlaced(Order): "tidings.order.placed" on Orders, Create;
+    /// A user is to be told something.
+    NotificationRequested(Notification): "tidings.notification.requested" on Notifications, Create;
+    /// The channel's provider took it.
+    NotificationSent(Notification): "tidings.notification.sent" on Notifications, Update;
+    /// The provider refused it, or could not be reached in time; it is not tried again.
+    NotificationFailed(Notification): "tidings.notification.failed" on Notifications, Update;
     /// Its sequence is 1, or goes on where the GUID's last life ended.
     GuidCreated(GuidRecord): "tidings.guid.created" on Guids, Create;
     GuidUpdated(GuidRecord): "tidings.guid.updated" on Guids, Update;

@@ -7,6 +7,7 @@
 //! agree on them.
 
 pub mod audit;
+mod backlog;
 mod bulk;
 mod clock;
 pub mod contacts;
@@ -20,9 +21,12 @@ pub mod events;
 pub mod guids;
 pub mod idempotency;
 pub mod messages;
+pub mod notifications;
+pub mod orders;
 pub mod outbox;
 pub mod users;
 
+pub use backlog::Backlog;
 pub use db::{Db, Location, Turn, Tx};
 pub use error::{Error, may_open_later, why_not_open};
 /// What the reading functions take: [`Db::read`], or a transaction's [`Tx::conn`].

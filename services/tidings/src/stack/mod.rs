@@ -8,10 +8,12 @@
 //! schema was found to be the one of this version: there is no [`Db`] until then.
 
 mod broker;
+mod channels;
 pub(crate) mod database;
 mod health;
 mod services;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,8 +26,11 @@ use tidings_gateway::Gateway;
 use tidings_messaging::Connection;
 use tidings_runtime::data_dir::DataDir;
 use tidings_runtime::health::Health;
+use tidings_runtime::http_client::OutwardClient;
+use tidings_runtime::reach::Reach;
 use tidings_runtime::settings::{Profile, Settings};
 use tidings_runtime::shutdown::{Supervisor, SupervisorError, on_signals};
+use tidings_runtime::telemetry::traces::{self, Traces};
 use tidings_runtime::telemetry::{self, MetricsHandle};
 use tidings_runtime::{http_client, ops};
 use tidings_signing::Secret;
@@ -50,16 +55,18 @@ const PROMPT: Duration = Duration::from_secs(2);
 pub(crate) enum Role {
     Gateway,
     Delivery,
+    Notifier,
     Audit,
 }
 
 impl Role {
-    const ALL: &[Self] = &[Self::Gateway, Self::Delivery, Self::Audit];
+    const ALL: &[Self] = &[Self::Gateway, Self::Delivery, Self::Notifier, Self::Audit];
 
     fn name(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
             Self::Delivery => "delivery",
+            Self::Notifier => "notifier",
             Self::Audit => "audit",
         }
     }
@@ -74,6 +81,8 @@ struct Parts {
     /// Set once the database answers, has the right schema, and has in it what a service begins with.
     db: Arc<SetOnce<Db>>,
     connection: Connection,
+    /// Where the gateway is, in this process or in another.
+    api: SocketAddr,
     /// Where the default endpoint is.
     webhook_url: WebhookUrl,
     health: Health,
@@ -105,6 +114,7 @@ pub(crate) async fn up_until(
         None if !is_locked(folder.as_ref(), &settings.data_dir) => Some(DataDir::lock(&settings.data_dir)?),
         _ => None,
     };
+    let traces = traces(&settings, "tidings")?;
     let mut supervisor = Supervisor::new(cancel);
 
     let (receiver, webhook_url) = match &settings.webhook_url {
@@ -134,6 +144,7 @@ pub(crate) async fn up_until(
         settings,
         (location, Schema::Migrate),
         brokers.clone(),
+        api,
         webhook_url.clone(),
     );
 
@@ -163,7 +174,7 @@ pub(crate) async fn up_until(
         });
     };
     run(supervisor, announce).await?;
-    close(parts).await;
+    close(parts, traces).await;
     Ok(())
 }
 
@@ -176,7 +187,10 @@ async fn run(supervisor: Supervisor, announce: impl Future<Output = ()>) -> Resu
     }
 }
 
-async fn close(parts: Parts) {
+async fn close(parts: Parts, traces: Option<Traces>) {
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     if let Some(db) = parts.db.get() {
         db.clone().close().await;
     }
@@ -211,11 +225,13 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
     };
     let gateway = match role {
         Role::Gateway => Some(Gateway::bind(settings.listen)?),
-        Role::Delivery | Role::Audit => None,
+        Role::Delivery | Role::Notifier | Role::Audit => None,
     };
-    let api = gateway.as_ref().map(Gateway::addr);
+    let traces = traces(&settings, &format!("tidings-{}", role.name()))?;
+    let own_api = gateway.as_ref().map(Gateway::addr);
+    let api = own_api.unwrap_or(settings.listen);
     let mut supervisor = Supervisor::new(on_signals()?);
-    let parts = parts(settings, (location, Schema::Check), brokers, webhook_url);
+    let parts = parts(settings, (location, Schema::Check), brokers, api, webhook_url);
     let listen = parts.settings.ops_listen;
     let (ops, serving) = ops::serve(
         listen,
@@ -226,7 +242,7 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
     )?;
     supervisor.spawn_support("ops listener", serving);
     services::spawn(&parts, &[role], gateway, &mut supervisor)?;
-    if let Some(api) = api {
+    if let Some(api) = own_api {
         say(&format!("API on http://{api}"));
     }
     say(&format!(
@@ -239,8 +255,19 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
         say(&format!("{} is ready", role.name()));
     };
     run(supervisor, announce).await?;
-    close(parts).await;
+    close(parts, traces).await;
     Ok(())
+}
+
+/// Sends traces from now on, if somebody collects them.
+fn traces(settings: &Settings, service: &str) -> Result<Option<Traces>> {
+    let Some(endpoint) = &settings.otlp_endpoint else {
+        return Ok(None);
+    };
+    // Whoever runs this process chose it, and may have it in the house.
+    let client = OutwardClient::new(Reach::Anything)?;
+    let traces = traces::start(endpoint, service, BUILD.version, client, Arc::new(SystemClock))?;
+    Ok(Some(traces))
 }
 
 /// What the Kafka client would say about it helps nobody.
@@ -264,6 +291,7 @@ fn parts(
     settings: Settings,
     (location, schema): (Location, Schema),
     brokers: String,
+    api: SocketAddr,
     webhook_url: WebhookUrl,
 ) -> Parts {
     let properties = settings
@@ -279,6 +307,7 @@ fn parts(
         schema,
         db: Arc::default(),
         connection,
+        api,
         webhook_url,
         health: Health::new(),
         metrics: telemetry::install_metrics(),
