@@ -15,10 +15,10 @@ use crate::stacks;
 
 /// A record as any consumer gets it.
 #[derive(Debug, Clone)]
-struct Read {
-    key: String,
-    value: serde_json::Value,
-    headers: BTreeMap<String, String>,
+pub(crate) struct Read {
+    pub(crate) key: String,
+    pub(crate) value: serde_json::Value,
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 fn read(message: &BorrowedMessage<'_>) -> Read {
@@ -43,7 +43,7 @@ fn config(stack: &TestStack) -> ClientConfig {
 }
 
 /// Reads a topic from its beginning until there is enough of it.
-async fn consume(stack: &TestStack, topic: &str, enough: impl Fn(&[Read]) -> bool) -> Vec<Read> {
+pub(crate) async fn consume(stack: &TestStack, topic: &str, enough: impl Fn(&[Read]) -> bool) -> Vec<Read> {
     let consumer: StreamConsumer = config(stack)
         .set("group.id", format!("reader-{topic}"))
         .set("auto.offset.reset", "earliest")

@@ -107,13 +107,12 @@ impl Gateway {
         let (health, metrics, build) = (parts.health, parts.metrics, parts.build);
 
         // Ends what runs beside the server also when the server ends by itself.
-        let ended = CancellationToken::new();
+        let ended = cancel.child_token();
         let _end = ended.clone().drop_guard();
         tokio::spawn(application.clone().expire_answers(ended.clone()));
         tokio::spawn(guids::expire(application.clone(), ended.clone()));
-        if let Some(changes) = parts.guids.changes {
-            tokio::spawn(guids::follow(application.clone(), changes, ended));
-        }
+        let changes = parts.guids.changes;
+        let following = changes.map(|changes| tokio::spawn(guids::follow(application.clone(), changes, ended)));
 
         let shared = web::Data::new(application.clone());
         let server = HttpServer::new(move || {
@@ -144,6 +143,10 @@ impl Gateway {
         server.await?;
         // Work whose client has gone may still be under way.
         application.finished(DRAIN).await;
+        if let Some(following) = following {
+            // It was told to end together with the server.
+            let _ = following.await;
+        }
         Ok(())
     }
 }

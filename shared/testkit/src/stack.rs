@@ -267,6 +267,11 @@ impl TestStack {
         self.parts.database.is_some()
     }
 
+    /// Whether neither the database nor the broker is embedded.
+    pub fn on_servers(&self) -> bool {
+        self.parts.database.is_some() && self.parts.kafka.is_some()
+    }
+
     /// Changes rows behind the stack's back.
     pub async fn tamper(&self, sql: &str) -> u64 {
         match &self.parts.database {

@@ -28,7 +28,7 @@ struct Seen {
 
 pub(crate) async fn run(target: &Target, report: &mut Report, rate: u32, lasting: Duration) -> Result<()> {
     ensure!(
-        target.stack.postgres(),
+        target.stack.on_servers(),
         "two gateways need a PostgreSQL and a Kafka between them: set DATABASE_URL and KAFKA_BROKERS"
     );
     let mut beside = target.stack.spawn_beside("gateway");
