@@ -11,6 +11,8 @@ mod crashes;
 mod delivery;
 mod foreign;
 mod guids;
+mod orders;
+mod orders_killed;
 mod refusals;
 mod startup;
 mod topic;

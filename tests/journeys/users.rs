@@ -29,7 +29,7 @@ async fn send(stack: &TestStack, method: reqwest::Method, path: &str, body: &Val
 }
 
 /// Status, headers and body of an answer as curl prints it.
-async fn curl(arguments: &[&str]) -> (String, Vec<String>, Value) {
+pub(crate) async fn curl(arguments: &[&str]) -> (String, Vec<String>, Value) {
     let printed = output("curl", &[&["-sS", "-i", "--max-time", "30"], arguments].concat()).await;
     let (head, body) = printed.split_once("\r\n\r\n").unwrap();
     let mut lines = head.lines().map(|line| line.trim().to_lowercase());

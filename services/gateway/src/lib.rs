@@ -11,6 +11,8 @@
 //! What use cases need from the outside stands beside them: [`location`] knows in which country an address
 //! is, [`guid_cache`] what need not be asked of the database.
 //!
+//! In development [`sandbox`] stands in for the providers of email and SMS, and knows none of these layers.
+//!
 //! [`Gateway`] puts them behind a port, [`observe`] gives every request its correlation and writes it down.
 
 mod application;
@@ -18,6 +20,8 @@ mod contracts;
 pub mod guid_cache;
 pub mod location;
 mod observe;
+mod sandbox;
 mod server;
 
+pub use sandbox::SandboxTokens;
 pub use server::{BindError, Gateway, Parts};

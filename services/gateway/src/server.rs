@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::application::Application;
 use crate::application::guids;
-use crate::contracts::{self, ApiKey, Surroundings, messaging, users};
+use crate::contracts::{self, ApiKey, Surroundings, messaging, orders, users};
 use crate::guid_cache::{GuidCache, GuidCaching};
 use crate::location::GeoLocator;
 use crate::observe::observe;
+use crate::sandbox::{self, Sandbox, SandboxTokens};
 
 /// A worker is one thread that reads requests and writes answers; what they ask for is done on the
 /// runtime of the process. Two are busy long after the database is, and leave room for the other
@@ -54,6 +55,8 @@ pub struct Parts {
     pub trusted_proxies: Vec<IpNet>,
     pub locator: Arc<dyn GeoLocator>,
     pub guids: GuidCaching,
+    /// Where given, the gateway stands in for the providers of email and SMS and asks for these tokens.
+    pub sandbox: Option<SandboxTokens>,
     pub health: Health,
     /// Shown at `/metrics` if given.
     pub metrics: Option<MetricsHandle>,
@@ -96,6 +99,8 @@ impl Gateway {
     /// Serves until `cancel`, then lets requests that are under way finish.
     pub async fn run(self, parts: Parts, cancel: CancellationToken) -> io::Result<()> {
         let listener = self.listener;
+        let sandbox = parts.sandbox.map(|tokens| Sandbox::new(tokens, parts.clock.clone()));
+        let sandbox = sandbox.map(web::Data::new);
         let guids = GuidCache::new(&parts.guids);
         let application = Application::new(parts.db, parts.clock, parts.locator, guids);
         let api_key = web::Data::new(ApiKey::new(&parts.api_key));
@@ -127,8 +132,14 @@ impl Gateway {
                         app.configure(health::metrics_route(metrics.clone()));
                     }
                 })
+                .configure(|app| {
+                    if let Some(sandbox) = &sandbox {
+                        app.configure(sandbox::routes(sandbox.clone()));
+                    }
+                })
                 .configure(users::routes)
                 .configure(contracts::guids::routes)
+                .configure(orders::routes)
                 .configure(messaging::routes)
         })
         .workers(WORKERS)

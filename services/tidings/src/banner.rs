@@ -50,7 +50,7 @@ pub(crate) struct Places<'a> {
     pub(crate) webhooks: (String, bool),
 }
 
-/// Ten lines that are enough to begin with.
+/// A few lines that are enough to begin with.
 pub(crate) fn welcome(places: &Places<'_>, took: Duration) {
     let Places {
         settings,
@@ -95,6 +95,11 @@ pub(crate) fn welcome(places: &Places<'_>, took: Duration) {
             ""
         }
     ));
+    if let Some(kept) = kept_in_the_sandbox(settings) {
+        say(&format!(
+            "  outbox    http://{api}/sandbox/outbox  ({kept} that would have been sent)"
+        ));
+    }
     say("  try       curl -sS -H 'Content-Type: application/json' \\");
     say(&format!(
         "              -H 'Authorization: Bearer {shown_key}' http://{api}/messages -d '{body}'"
@@ -106,11 +111,45 @@ pub(crate) fn welcome(places: &Places<'_>, took: Duration) {
     }
 }
 
+/// What goes to the sandbox for want of a provider.
+fn kept_in_the_sandbox(settings: &Settings) -> Option<&'static str> {
+    let providers = &settings.providers;
+    let email = providers.email.url.is_none() && providers.smtp.is_none();
+    let sms = providers.sms.url.is_none();
+    match (settings.profile, email, sms) {
+        (Profile::Production, ..) | (_, false, false) => None,
+        (_, true, true) => Some("email and SMS"),
+        (_, true, false) => Some("email"),
+        (_, false, true) => Some("SMS"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::anyhow;
 
     use super::*;
+
+    #[test]
+    fn only_what_the_sandbox_keeps_is_announced() {
+        let kept = |set: &[(&str, &str)]| {
+            let set = set
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            kept_in_the_sandbox(&Settings::load(set, None).unwrap())
+        };
+        let sms = ("SMS_PROVIDER_URL", "http://127.0.0.1:9");
+        assert_eq!(kept(&[]), Some("email and SMS"));
+        assert_eq!(kept(&[sms]), Some("email"));
+        assert_eq!(kept(&[("EMAIL_PROVIDER_URL", "http://127.0.0.1:9")]), Some("SMS"));
+        assert_eq!(kept(&[sms, ("EMAIL_SMTP_URL", "smtp://127.0.0.1")]), None);
+        let production = [
+            ("TIDINGS_PROFILE", "production"),
+            ("TIDINGS_API_KEY", "a-real-key"),
+            ("WEBHOOK_SECRET", "a-real-secret"),
+        ];
+        assert_eq!(kept(&production), None);
+    }
 
     #[test]
     fn an_error_is_one_line_that_names_each_cause_once() {

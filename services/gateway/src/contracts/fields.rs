@@ -44,6 +44,16 @@ impl Fields {
         }
     }
 
+    /// `None` if it is null.
+    pub(super) fn required_or_null(&mut self, name: &str) -> Result<Option<String>, BadBody> {
+        match self.fields.remove(name) {
+            None => Err(self.missing(name)),
+            Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.error(name, "must be a string or null")),
+        }
+    }
+
     /// An integer as its digits, or a string as it is.
     pub(super) fn optional_number(&mut self, name: &str) -> Result<Option<String>, BadBody> {
         match self.fields.remove(name) {

@@ -11,7 +11,7 @@ use tidings_domain::{Country, SystemClock};
 use tidings_events::{EventRecord, Outbox};
 use tidings_gateway::guid_cache::GuidCaching;
 use tidings_gateway::location::{Locator, Tuning};
-use tidings_gateway::{Gateway, Parts};
+use tidings_gateway::{Gateway, Parts, SandboxTokens};
 use tidings_runtime::health::{BuildInfo, Health};
 use tidings_runtime::http_client::install_crypto_provider;
 use tidings_runtime::telemetry::install_metrics;
@@ -23,6 +23,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub const KEY: &str = "a key for tests";
+pub const EMAIL_TOKEN: &str = "the token for email";
+pub const SMS_TOKEN: &str = "the token for SMS";
 
 /// A gateway that serves on a database of its own.
 pub struct TestGateway {
@@ -65,6 +67,10 @@ pub fn parts(db: Db, health: Health) -> Parts {
         // A port on which nobody listens: who comes from this machine is not asked about.
         locator: locator("http://127.0.0.1:9/{ip}/json/", None, Tuning::default()),
         guids: GuidCaching::default(),
+        sandbox: Some(SandboxTokens {
+            email: EMAIL_TOKEN.into(),
+            sms: SMS_TOKEN.into(),
+        }),
         health,
         metrics: Some(install_metrics()),
         build: BuildInfo {

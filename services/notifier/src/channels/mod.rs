@@ -47,6 +47,18 @@ pub struct Providers {
     pub clock: Arc<dyn Clock>,
 }
 
+impl Providers {
+    /// Nobody yet.
+    pub fn none(resolver: Resolver, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            email: None,
+            sms: None,
+            resolver,
+            clock,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub enum EmailProvider {
     Http(HttpProvider),

@@ -17,31 +17,38 @@ pub(super) fn open(parts: &Parts) -> Result<Channels> {
             url: smtp.url.clone(),
             from: smtp.from.clone(),
         })),
-        None => provider(parts, &settings.email, "EMAIL_PROVIDER_URL", "email")?.map(EmailProvider::Http),
+        None => provider_or_sandbox(parts, &settings.email, "EMAIL_PROVIDER_URL", "email")?.map(EmailProvider::Http),
     };
     let providers = Providers {
         email,
-        sms: provider(parts, &settings.sms, "SMS_PROVIDER_URL", "sms")?,
+        sms: provider_or_sandbox(parts, &settings.sms, "SMS_PROVIDER_URL", "sms")?,
         // Whoever runs this process chose them, and may have them in the house.
-        resolver: Reach::Anything.into(),
-        clock: parts.clock.clone(),
+        ..Providers::none(Reach::Anything.into(), parts.clock.clone())
     };
     Ok(channels::open(providers)?)
 }
 
-fn provider(parts: &Parts, provider: &Provider, setting: &str, name: &str) -> Result<Option<HttpProvider>> {
-    let Some(token) = provider.token.clone() else {
-        return Ok(None);
-    };
-    let url = match &provider.url {
-        Some(url) => url.clone(),
-        None if !parts.in_development() => return Ok(None),
-        None if parts.api.port() == 0 => bail!(
-            "set {setting}, or TIDINGS_LISTEN to where the gateway is: its sandbox takes {name} as long as no provider is set"
-        ),
-        None => format!("http://{}/sandbox/{name}-delivery-service", reachable(parts.api)).into(),
-    };
-    Ok(Some(HttpProvider { url, token }))
+fn provider(set: &Provider) -> Option<HttpProvider> {
+    let (url, token) = set.url.clone().zip(set.token.clone())?;
+    Some(HttpProvider { url, token })
+}
+
+fn provider_or_sandbox(parts: &Parts, set: &Provider, setting: &str, name: &str) -> Result<Option<HttpProvider>> {
+    if let (None, Some(token)) = (&set.url, &set.token)
+        && parts.in_development()
+    {
+        if parts.api.port() == 0 {
+            bail!(
+                "set {setting}, or TIDINGS_LISTEN to where the gateway is: its sandbox takes {name} as long as no provider is set"
+            );
+        }
+        let url = format!("http://{}/sandbox/{name}-delivery-service", reachable(parts.api));
+        return Ok(Some(HttpProvider {
+            url: url.into(),
+            token: token.clone(),
+        }));
+    }
+    Ok(provider(set))
 }
 
 /// Where something is reached on this machine that listens there.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tidings_delivery::endpoints;
 use tidings_events::TOPICS;
-use tidings_gateway::Gateway;
 use tidings_gateway::guid_cache::{GuidCaching, Redis, RedisError};
 use tidings_gateway::location::{Locator, LocatorError, Tuning};
+use tidings_gateway::{Gateway, SandboxTokens};
 use tidings_messaging::{TopicsError, relay, topics};
 use tidings_runtime::http_client::OutwardClient;
 use tidings_runtime::reach::Reach;
@@ -149,11 +149,22 @@ fn spawn_gateway(gateway: Gateway, parts: &Parts, locator: Locator, guids: GuidC
         trusted_proxies: settings.trusted_proxies.clone(),
         locator: Arc::new(locator),
         guids,
+        sandbox: sandbox(parts),
         health: parts.health.clone(),
         metrics: parts.in_development().then(|| parts.metrics.clone()),
         build: BUILD,
     };
     supervisor.spawn("gateway", gateway.run(parts, supervisor.token()));
+}
+
+/// Development stands in for the providers that it does not have.
+fn sandbox(parts: &Parts) -> Option<SandboxTokens> {
+    let providers = &parts.settings.providers;
+    let tokens = (providers.email.token.clone(), providers.sms.token.clone());
+    match tokens {
+        (Some(email), Some(sms)) if parts.in_development() => Some(SandboxTokens { email, sms }),
+        _ => None,
+    }
 }
 
 fn spawn_delivery(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {

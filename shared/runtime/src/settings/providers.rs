@@ -1,8 +1,8 @@
 use secrecy::SecretString;
 
 use super::error::SettingsError;
+use super::parse;
 use super::sources::Profiled;
-use super::{Profile, parse};
 
 /// Who passes on what users are told.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub struct Providers {
 pub struct Provider {
     /// It may contain a key. `None`: the sandbox in development, and nobody in production.
     pub url: Option<SecretString>,
-    /// There is one wherever there is a URL, and always in development.
+    /// There is one wherever there is a URL, and in development for those that have a sandbox.
     pub token: Option<SecretString>,
 }
 
@@ -50,9 +50,9 @@ impl Providers {
 
 fn provider(from: &Profiled<'_>, url: &'static str, token: &'static str) -> Result<Provider, SettingsError> {
     let url = from.optional(url, parse::provider_url)?;
-    let token = match (from.profile(), &url) {
-        (Profile::Production, None) => from.optional_secret(token, parse::token)?,
-        _ => Some(from.secret(token, parse::token)?),
+    let token = match &url {
+        Some(_) => Some(from.secret(token, parse::token)?),
+        None => from.optional_secret(token, parse::token)?,
     };
     Ok(Provider { url, token })
 }

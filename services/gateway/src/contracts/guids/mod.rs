@@ -8,10 +8,10 @@ mod records;
 mod refusal;
 
 use actix_web::http::Method;
-use actix_web::{Resource, web};
+use actix_web::web;
 
 use self::refusal::Refusal;
-use super::{Methods, allowed, resource};
+use super::at;
 
 /// Adds the contract.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
@@ -21,14 +21,9 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         (Method::PATCH, web::to(records::update)),
         (Method::DELETE, web::to(records::delete)),
     ];
-    app.service(at("/guid", vec![(Method::POST, web::to(records::create_any))]));
-    app.service(at("/guid/{guid}", one));
-}
-
-fn at(path: &str, methods: Methods) -> Resource {
-    let allow = allowed(&methods);
-    resource(vec![path.to_owned(), format!("{path}/")], methods).default_service(web::to(move || {
-        let allow = allow.clone();
-        async move { Refusal::MethodNotAllowed { allow } }
-    }))
+    app.service(at::<Refusal>(
+        "/guid",
+        vec![(Method::POST, web::to(records::create_any))],
+    ));
+    app.service(at::<Refusal>("/guid/{guid}", one));
 }

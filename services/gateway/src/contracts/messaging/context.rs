@@ -6,6 +6,7 @@ use tidings_events::Origin;
 
 use super::{ApiKey, Refusal};
 use crate::contracts::failure::Failure;
+use crate::contracts::fault::Fault;
 use crate::observe::Trace;
 
 /// Who asks, and in which correlation. To get one, a request must carry the key.
@@ -31,10 +32,10 @@ impl FromRequest for RequestContext {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let Some(caller) = ApiKey::shown_by(request) else {
-            return ready(Err(Refusal::Unauthorized));
+            return ready(Err(Fault::Unauthorized.into()));
         };
-        let trace = Trace::find(request).ok_or(Refusal::Failed(Failure::Internal));
-        ready(trace.map(|trace| Self { caller, trace }))
+        let trace = Trace::find(request).ok_or(Failure::Internal);
+        ready(trace.map(|trace| Self { caller, trace }).map_err(Refusal::from))
     }
 }
 

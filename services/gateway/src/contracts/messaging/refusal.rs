@@ -1,15 +1,11 @@
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
 use crate::application::contacts::ContactError;
-use crate::application::idempotency::Refused;
 use crate::application::messages::MessageError;
-use crate::contracts::body::BodyError;
-use crate::contracts::failure::{Failure, RETRY};
-use crate::contracts::fields::BadBody;
-use crate::contracts::repeatable;
+use crate::contracts::failure::Failure;
+use crate::contracts::fault::Fault;
 
 /// Everything but a success, in the contract's forms: `{"message"}` about the key and the service,
 /// `{"id", "message"}` about something that does not exist, `{"error"}` about everything else. An internal
@@ -18,20 +14,12 @@ use crate::contracts::repeatable;
 pub(super) enum Refusal {
     #[error("{0}")]
     BadRequest(String),
-    #[error("the API key is missing or wrong: send it as `Authorization: Bearer <key>`")]
-    Unauthorized,
     #[error("{what} not found")]
     NotFound { what: &'static str, id: String },
     #[error("there is nothing at this path")]
     UnknownPath,
-    #[error("the method is not allowed here; allowed: {allow}")]
-    MethodNotAllowed { allow: String },
     #[error(transparent)]
-    Body(#[from] BodyError),
-    #[error(transparent)]
-    Repeated(#[from] Refused),
-    #[error(transparent)]
-    Failed(#[from] Failure),
+    Fault(Fault),
 }
 
 #[derive(Serialize)]
@@ -48,30 +36,21 @@ impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound { .. } | Self::UnknownPath => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Body(error) => error.status(),
-            Self::Repeated(refused) => repeatable::status(*refused),
-            Self::Failed(failure) => failure.status(),
+            Self::Fault(fault) => fault.status(),
         }
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut answer = HttpResponse::build(self.status_code());
-        match self {
-            Self::Unauthorized => answer.insert_header((WWW_AUTHENTICATE, "Bearer")),
-            Self::MethodNotAllowed { allow } => answer.insert_header((ALLOW, allow.as_str())),
-            Self::Failed(Failure::Unavailable) | Self::Repeated(Refused::InFlight) => {
-                answer.insert_header((RETRY_AFTER, RETRY))
-            }
-            _ => &mut answer,
+        let mut answer = match self {
+            Self::Fault(fault) => fault.answer(),
+            _ => HttpResponse::build(self.status_code()),
         };
         let text = self.to_string();
         let (id, message, error) = match self {
             Self::NotFound { id, .. } => (Some(id.as_str()), true, false),
-            Self::Unauthorized | Self::Failed(Failure::Unavailable) => (None, true, false),
-            Self::Failed(Failure::Internal) => (None, true, true),
+            Self::Fault(Fault::Unauthorized | Fault::Failed(Failure::Unavailable)) => (None, true, false),
+            Self::Fault(Fault::Failed(Failure::Internal)) => (None, true, true),
             _ => (None, false, true),
         };
         answer.json(Form {
@@ -90,21 +69,9 @@ impl actix_web::Responder for Refusal {
     }
 }
 
-impl From<BadBody> for Refusal {
-    fn from(bad: BadBody) -> Self {
-        Self::BadRequest(bad.to_string())
-    }
-}
-
-impl From<tidings_storage::Error> for Refusal {
-    fn from(error: tidings_storage::Error) -> Self {
-        Failure::from(error).into()
-    }
-}
-
-impl From<serde_json::Error> for Refusal {
-    fn from(error: serde_json::Error) -> Self {
-        Failure::from(error).into()
+impl<E: Into<Fault>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Fault(error.into())
     }
 }
 

@@ -6,7 +6,7 @@ use actix_web::{FromRequest, HttpRequest, web};
 use tidings_domain::UserId;
 use tidings_events::Origin;
 
-use super::{PATH, Refusal};
+use super::Refusal;
 use crate::application::users::UserUrl;
 use crate::contracts::Surroundings;
 use crate::contracts::caller::Caller;
@@ -35,7 +35,7 @@ impl RequestContext {
     }
 
     pub(super) fn users(&self) -> UserUrl {
-        UserUrl(format!("{}{PATH}/", self.base))
+        super::url(&self.base)
     }
 }
 

@@ -23,12 +23,7 @@ const AMPLE: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 
 fn providers() -> Providers {
-    Providers {
-        email: None,
-        sms: None,
-        resolver: Reach::loopback().into(),
-        clock: Arc::new(SystemClock),
-    }
+    Providers::none(Reach::loopback().into(), Arc::new(SystemClock))
 }
 
 fn mail(url: &str) -> Result<Arc<dyn Channel>, OpenError> {
