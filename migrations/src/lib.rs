@@ -18,6 +18,7 @@ mod m0004_audit;
 mod m0005_dead_letters;
 mod m0006_users;
 mod m0007_orders;
+mod m0008_guids;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_dead_letters::Migration),
             Box::new(m0006_users::Migration),
             Box::new(m0007_orders::Migration),
+            Box::new(m0008_guids::Migration),
         ]
     }
 }

@@ -88,7 +88,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts everything, or nothing if real parts are not wanted or cannot be started.
     pub async fn start(run: &str, webhook_url: &str) -> Option<Self> {
-        let parts = RealParts::start(&RealPart::ALL).await?;
+        let parts = RealParts::start(&RealPart::ESSENTIAL).await?;
         tidings_runtime::http_client::install_crypto_provider();
         let (brokers, database) = (parts.brokers().await, parts.database().await);
         let settings = [

@@ -10,6 +10,7 @@ mod contracts;
 mod crashes;
 mod delivery;
 mod foreign;
+mod guids;
 mod orders;
 mod orders_killed;
 mod refusals;

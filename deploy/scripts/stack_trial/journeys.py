@@ -138,6 +138,24 @@ def somebody_orders_a_kit(stack, api, broker):
         assert letter["times"] == 1, letter
 
 
+def a_guid_is_the_same_everywhere(stack, api, broker):
+    """a GUID that one gateway took is what every gateway shows, and so is each change of it"""
+    made = uuid.uuid4().hex.upper()
+    status, record = Api(*api).call("POST", f"/guid/{made}", {"user": "Odile"})
+    assert (status, record["guid"]) == (201, made), record
+
+    def everywhere(wanted):
+        # A connection of its own each, so that both gateways are asked.
+        answers = [Api(*api).call("GET", f"/guid/{made}") for _ in range(6)]
+        return all(wanted(status, content) for status, content in answers)
+
+    eventually("all show it", lambda: everywhere(lambda status, content: status == 200), 5)
+    assert Api(*api).call("PATCH", f"/guid/{made}", {"user": "Nadja"})[0] == 200
+    changed = eventually("all show the change", lambda: everywhere(lambda _, content: content["user"] == "Nadja"), 5)
+    assert changed and Api(*api).call("DELETE", f"/guid/{made}")[0] == 204
+    eventually("nobody shows it any more", lambda: everywhere(lambda status, _: status == 404), 5)
+
+
 def what_is_not_public_is_not_reached(stack, api, broker):
     """a webhook endpoint inside the stack's own network gets nothing"""
     added = stack.inside(
@@ -176,6 +194,7 @@ ALL = [
     a_request_that_is_sent_again_has_one_effect,
     somebody_signs_up,
     somebody_orders_a_kit,
+    a_guid_is_the_same_everywhere,
     what_is_not_public_is_not_reached,
     a_foreign_client_reads_kafka,
 ]

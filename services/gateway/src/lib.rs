@@ -9,7 +9,7 @@
 //! 3. `tidings-storage`: the rows.
 //!
 //! What use cases need from the outside stands beside them: [`location`] knows in which country an address
-//! is.
+//! is, [`guid_cache`] what need not be asked of the database.
 //!
 //! In development [`sandbox`] stands in for the providers of email and SMS, and knows none of these layers.
 //!
@@ -17,6 +17,7 @@
 
 mod application;
 mod contracts;
+pub mod guid_cache;
 pub mod location;
 mod observe;
 mod sandbox;

@@ -17,7 +17,9 @@ use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use crate::application::Application;
-use crate::contracts::{ApiKey, Surroundings, messaging, orders, users};
+use crate::application::guids;
+use crate::contracts::{self, ApiKey, Surroundings, messaging, orders, users};
+use crate::guid_cache::{GuidCache, GuidCaching};
 use crate::location::GeoLocator;
 use crate::observe::observe;
 use crate::sandbox::{self, Sandbox, SandboxTokens};
@@ -52,6 +54,7 @@ pub struct Parts {
     /// Whose word on where a request comes from counts.
     pub trusted_proxies: Vec<IpNet>,
     pub locator: Arc<dyn GeoLocator>,
+    pub guids: GuidCaching,
     /// Where given, the gateway stands in for the providers of email and SMS and asks for these tokens.
     pub sandbox: Option<SandboxTokens>,
     pub health: Health,
@@ -98,7 +101,8 @@ impl Gateway {
         let listener = self.listener;
         let sandbox = parts.sandbox.map(|tokens| Sandbox::new(tokens, parts.clock.clone()));
         let sandbox = sandbox.map(web::Data::new);
-        let application = Application::new(parts.db, parts.clock, parts.locator);
+        let guids = GuidCache::new(&parts.guids);
+        let application = Application::new(parts.db, parts.clock, parts.locator, guids);
         let api_key = web::Data::new(ApiKey::new(&parts.api_key));
         let surroundings = web::Data::new(Surroundings {
             public_url: parts.public_url,
@@ -108,9 +112,12 @@ impl Gateway {
         let (health, metrics, build) = (parts.health, parts.metrics, parts.build);
 
         // Ends what runs beside the server also when the server ends by itself.
-        let ended = CancellationToken::new();
+        let ended = cancel.child_token();
         let _end = ended.clone().drop_guard();
-        tokio::spawn(application.clone().expire_answers(ended));
+        tokio::spawn(application.clone().expire_answers(ended.clone()));
+        tokio::spawn(guids::expire(application.clone(), ended.clone()));
+        let changes = parts.guids.changes;
+        let following = changes.map(|changes| tokio::spawn(guids::follow(application.clone(), changes, ended)));
 
         let shared = web::Data::new(application.clone());
         let server = HttpServer::new(move || {
@@ -131,6 +138,7 @@ impl Gateway {
                     }
                 })
                 .configure(users::routes)
+                .configure(contracts::guids::routes)
                 .configure(orders::routes)
                 .configure(messaging::routes)
         })
@@ -146,6 +154,10 @@ impl Gateway {
         server.await?;
         // Work whose client has gone may still be under way.
         application.finished(DRAIN).await;
+        if let Some(following) = following {
+            // It was told to end together with the server.
+            let _ = following.await;
+        }
         Ok(())
     }
 }

@@ -201,6 +201,30 @@ impl From<&domain::Notification> for Notification {
     }
 }
 
+/// A GUID with whose it is and until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuidRecord {
+    /// 32 hexadecimal digits in upper case.
+    pub guid: String,
+    /// Unix time in seconds, as text.
+    pub expire: String,
+    pub user: String,
+}
+
+impl Data for GuidRecord {
+    const SCHEMA: &'static str = "urn:tidings:schema:guid:1";
+}
+
+impl From<&domain::GuidRecord> for GuidRecord {
+    fn from(record: &domain::GuidRecord) -> Self {
+        Self {
+            guid: record.id.to_string(),
+            expire: record.expires.to_string(),
+            user: record.user.as_str().to_owned(),
+        }
+    }
+}
+
 /// An endpoint without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookEndpoint {

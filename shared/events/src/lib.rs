@@ -19,9 +19,9 @@ mod topic;
 pub use outbox::{Granted, Outbox, OutboxEntry, ShardLease};
 pub use record::{DecodeError, EventRecord, Origin, RawRecord};
 pub use registry::{
-    Action, ContactCreated, ContactDeleted, ContactUpdated, Event, EventType, MessageDelivered, MessageFailed,
-    MessageQueued, NotificationFailed, NotificationRequested, NotificationSent, OrderPlaced, REGISTRY, Resource,
-    UserCreated, UserDeleted, UserUpdated, WebhookEndpointCreated, WebhookEndpointDeleted, WebhookEndpointDisabled,
-    WebhookEndpointUpdated,
+    Action, ContactCreated, ContactDeleted, ContactUpdated, Event, EventType, GuidCreated, GuidDeleted, GuidExpired,
+    GuidUpdated, MessageDelivered, MessageFailed, MessageQueued, NotificationFailed, NotificationRequested,
+    NotificationSent, OrderPlaced, REGISTRY, Resource, UserCreated, UserDeleted, UserUpdated, WebhookEndpointCreated,
+    WebhookEndpointDeleted, WebhookEndpointDisabled, WebhookEndpointUpdated,
 };
 pub use topic::{TOPICS, Topic};

@@ -1,5 +1,5 @@
 use serde::Serialize;
-use tidings_domain::{Contact, Message, Notification, Order, WebhookEndpoint};
+use tidings_domain::{Contact, GuidRecord, Message, Notification, Order, WebhookEndpoint};
 
 use crate::data::{self, Data, LinkedUser};
 use crate::topic::Topic;
@@ -72,7 +72,7 @@ macro_rules! resources {
     )*};
 }
 
-resources!(Contact, Message, Order, Notification, WebhookEndpoint);
+resources!(Contact, GuidRecord, Message, Order, Notification, WebhookEndpoint);
 
 impl Resource for LinkedUser {
     type Data = data::User;
@@ -145,6 +145,12 @@ events! {
     NotificationSent(Notification): "tidings.notification.sent" on Notifications, Update;
     /// The provider refused it, or could not be reached in time; it is not tried again.
     NotificationFailed(Notification): "tidings.notification.failed" on Notifications, Update;
+    /// Its sequence is 1, or goes on where the GUID's last life ended.
+    GuidCreated(GuidRecord): "tidings.guid.created" on Guids, Create;
+    GuidUpdated(GuidRecord): "tidings.guid.updated" on Guids, Update;
+    GuidDeleted(GuidRecord): "tidings.guid.deleted" on Guids, Delete;
+    /// Its time was over, which may have been a while ago.
+    GuidExpired(GuidRecord): "tidings.guid.expired" on Guids, Delete;
     WebhookEndpointCreated(WebhookEndpoint): "tidings.webhook-endpoint.created" on Webhooks, Create;
     WebhookEndpointUpdated(WebhookEndpoint): "tidings.webhook-endpoint.updated" on Webhooks, Update;
     /// The endpoint answered 410 or failed for too long, and is sent nothing more.

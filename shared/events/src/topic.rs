@@ -8,6 +8,7 @@ pub enum Topic {
     Messages,
     Orders,
     Notifications,
+    Guids,
     Webhooks,
 }
 
@@ -18,6 +19,7 @@ pub const TOPICS: &[Topic] = &[
     Topic::Messages,
     Topic::Orders,
     Topic::Notifications,
+    Topic::Guids,
     Topic::Webhooks,
 ];
 
@@ -29,6 +31,7 @@ impl Topic {
             Self::Messages => "messages-events",
             Self::Orders => "orders-events",
             Self::Notifications => "notifications-events",
+            Self::Guids => "guids-events",
             Self::Webhooks => "webhooks-events",
         }
     }
@@ -37,7 +40,7 @@ impl Topic {
     /// batches, which costs throughput.
     pub const fn partitions(self) -> i32 {
         match self {
-            Self::Users | Self::Contacts | Self::Messages | Self::Orders | Self::Notifications => 3,
+            Self::Users | Self::Contacts | Self::Messages | Self::Orders | Self::Notifications | Self::Guids => 3,
             Self::Webhooks => 1,
         }
     }

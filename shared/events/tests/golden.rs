@@ -134,6 +134,13 @@ fn samples() -> Vec<EventRecord> {
         version: 2,
         ..requested.clone()
     };
+    let guid = |version| GuidRecord {
+        id: "9094E4C980C74043A4B586B420E69DDF".parse().unwrap(),
+        user: GuidUser::parse("Jay Patel").unwrap(),
+        expires: "1427736345".parse().unwrap(),
+        created_at: FixedClock.now(),
+        version,
+    };
     let endpoint = WebhookEndpoint {
         id: EndpointId::from("019b7c3e-0000-7000-8000-00000000000e".to_owned()),
         url: "https://receiver.example/webhooks".parse().unwrap(),
@@ -174,6 +181,10 @@ fn samples() -> Vec<EventRecord> {
         record(NotificationRequested(&requested)),
         record(NotificationSent(&sent)),
         record(NotificationFailed(&refused)),
+        record(GuidCreated(&guid(1))),
+        record(GuidUpdated(&guid(2))),
+        record(GuidDeleted(&guid(3))),
+        record(GuidExpired(&guid(3))),
         record(WebhookEndpointCreated(&endpoint)),
         record(WebhookEndpointUpdated(&every)),
         record(WebhookEndpointDisabled(&disabled)),

@@ -2,18 +2,20 @@
 //!
 //! Nothing else in Tidings knows Kafka's client. [`topics`] makes sure that the topics exist,
 //! [`relay`] publishes what an [`Outbox`](tidings_events::Outbox) holds, [`consumer`] hands records
-//! to a handler until each has taken effect, [`Milestone`] tells how far its group has come, and
-//! [`Probe`] whether the broker answers.
+//! to a handler until each has taken effect, [`tail`] tells what is new to those who only listen,
+//! [`Milestone`] tells how far a group has come, and [`Probe`] whether the broker answers.
 //!
 //! Delivery is at least once, on both sides. A record keeps its `ce_id` over repetitions, and
 //! whoever handles it does so by that key.
 
+mod apart;
 mod backoff;
 mod connection;
 pub mod consumer;
 mod milestone;
 mod probe;
 pub mod relay;
+pub mod tail;
 pub mod topics;
 
 pub use connection::Connection;
@@ -21,6 +23,7 @@ pub use consumer::{ConsumerConfig, ConsumerError, HandleError, Handler};
 pub use milestone::{Milestone, MilestoneError, has_come_to_now};
 pub use probe::{Probe, ProbeError};
 pub use relay::RelayError;
+pub use tail::{TailConfig, TailError, Tailed};
 pub use topics::TopicsError;
 
 /// What Kafka's client reports. Errors of this crate carry it as their source.

@@ -18,6 +18,7 @@ pub mod endpoints;
 mod entities;
 mod error;
 pub mod events;
+pub mod guids;
 pub mod idempotency;
 pub mod messages;
 pub mod notifications;

@@ -33,6 +33,14 @@ pub fn kafka_with_login() -> Option<String> {
         .flatten()
 }
 
+/// The Redis for gateways to share, if one is wanted. Several may use it: what they keep there has names of its
+/// own.
+pub fn redis() -> Option<String> {
+    wanted("external")
+        .then(|| std::env::var("TEST_REDIS_URL").ok())
+        .flatten()
+}
+
 /// The script that starts and kills servers for tests that take them away, if such are wanted.
 pub fn real_parts() -> Option<String> {
     wanted("external")

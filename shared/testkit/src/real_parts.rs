@@ -1,4 +1,4 @@
-//! A PostgreSQL and an Apache Kafka of a test's own, which it may take away.
+//! A PostgreSQL, an Apache Kafka and a Redis of a test's own, which it may take away.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -20,15 +20,19 @@ pub struct RealParts {
 pub enum RealPart {
     Postgres,
     Kafka,
+    Redis,
 }
 
 impl RealPart {
-    pub const ALL: [Self; 2] = [Self::Postgres, Self::Kafka];
+    pub const ALL: [Self; 3] = [Self::Postgres, Self::Kafka, Self::Redis];
+    /// Those that services of their own cannot do without.
+    pub const ESSENTIAL: [Self; 2] = [Self::Postgres, Self::Kafka];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
             Self::Kafka => "kafka",
+            Self::Redis => "redis",
         }
     }
 }
@@ -64,6 +68,11 @@ impl RealParts {
     /// The URL of an empty database on PostgreSQL, which must be running.
     pub async fn database(&self) -> String {
         self.told(RealPart::Postgres, "DATABASE_URL").await
+    }
+
+    /// The URL of a Redis, which must be running.
+    pub async fn redis(&self) -> String {
+        self.told(RealPart::Redis, "REDIS_URL").await
     }
 
     /// Where the servers keep what they write, their logs for example.

@@ -142,6 +142,15 @@ impl TestStack {
         TestProcess::run(&self.binary, arguments, self.folder.path(), &BTreeMap::new()).await
     }
 
+    /// Starts a service in a process of its own beside the stack, on the same parts. They must not be embedded.
+    pub fn spawn_beside(&self, service: &str) -> TestProcess {
+        let mut settings = self.settings.clone();
+        for listener in ["TIDINGS_LISTEN", "TIDINGS_OPS_LISTEN"] {
+            settings.insert(listener.to_owned(), "127.0.0.1:0".to_owned());
+        }
+        TestProcess::spawn(&self.binary, &[service], self.folder.path(), &settings)
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("the stack is running").pid()
     }
@@ -256,6 +265,11 @@ impl TestStack {
     /// Whether the database is PostgreSQL.
     pub fn postgres(&self) -> bool {
         self.parts.database.is_some()
+    }
+
+    /// Whether neither the database nor the broker is embedded.
+    pub fn on_servers(&self) -> bool {
+        self.parts.database.is_some() && self.parts.kafka.is_some()
     }
 
     /// Changes rows behind the stack's back.

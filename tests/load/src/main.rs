@@ -10,6 +10,7 @@
 
 mod fairness;
 mod flow;
+mod guids;
 mod pgbench;
 mod receiver;
 mod report;
@@ -77,6 +78,13 @@ enum Scenario {
         #[arg(long, default_value_t = 50)]
         rate: u32,
     },
+    /// From the answer to PATCH /guid/{guid} to its sight through another gateway. Needs DATABASE_URL and
+    /// KAFKA_BROKERS.
+    GuidVisibility {
+        /// Changes per second.
+        #[arg(long, default_value_t = 50)]
+        rate: u32,
+    },
 }
 
 #[tokio::main]
@@ -113,6 +121,7 @@ async fn main() -> Result<()> {
             target.warm_up().await?;
             fairness::run(&target, &mut report, hanging, rate, lasting).await?;
         }
+        Scenario::GuidVisibility { rate } => guids::run(&target, &mut report, rate, lasting).await?,
     }
     target.stop().await?;
     report.print();

@@ -13,6 +13,7 @@ pub(crate) struct Report {
     phases: Vec<Phase>,
     ratios: Vec<(String, f64)>,
     notes: Vec<(String, f64)>,
+    spreads: Vec<(String, Quantiles)>,
 }
 
 #[derive(Serialize)]
@@ -78,6 +79,11 @@ impl Report {
         self.notes.push((name.to_owned(), figure));
     }
 
+    /// Times, in microseconds.
+    pub(crate) fn spread(&mut self, name: &str, times: &Histogram<u64>) {
+        self.spreads.push((name.to_owned(), times.into()));
+    }
+
     pub(crate) fn print(&self) {
         for phase in &self.phases {
             println!("\n{}", phase.name);
@@ -97,6 +103,12 @@ impl Report {
             ] {
                 println!("  {what:26}{:>9.2}{:>9.2}{:>9.2}{:>9.2}", q.p50, q.p95, q.p99, q.max);
             }
+        }
+        if !self.spreads.is_empty() {
+            println!("\n  {:38}{:>9}{:>9}{:>9}{:>9}", "ms", "p50", "p95", "p99", "max");
+        }
+        for (name, q) in &self.spreads {
+            println!("  {name:38}{:>9.2}{:>9.2}{:>9.2}{:>9.2}", q.p50, q.p95, q.p99, q.max);
         }
         for (name, figure) in &self.notes {
             println!("\n{name}: {figure:.0}");

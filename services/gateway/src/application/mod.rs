@@ -11,6 +11,7 @@
 //! [`Application::read`] and [`Application::write`].
 
 pub(crate) mod contacts;
+pub(crate) mod guids;
 pub(crate) mod idempotency;
 mod intake;
 pub(crate) mod messages;
@@ -33,9 +34,11 @@ use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::guids::Alarm;
 use self::idempotency::InFlight;
 use self::intake::Intake;
 use self::passwords::Passwords;
+use crate::guid_cache::GuidCache;
 use crate::location::{GeoLocator, Unlocated};
 
 /// How often answers that have been kept long enough are dropped.
@@ -46,6 +49,8 @@ const EXPIRY: Duration = Duration::from_secs(60 * 60);
 pub(crate) struct Application {
     db: Arc<SetOnce<Db>>,
     clock: Arc<dyn Clock>,
+    guids: GuidCache,
+    guid_alarm: Arc<Alarm>,
     in_flight: InFlight,
     intake: Intake,
     locator: Arc<dyn GeoLocator>,
@@ -73,11 +78,18 @@ impl Page {
 
 impl Application {
     /// Must be called within the runtime on which the use cases are to run.
-    pub(crate) fn new(db: Arc<SetOnce<Db>>, clock: Arc<dyn Clock>, locator: Arc<dyn GeoLocator>) -> Self {
+    pub(crate) fn new(
+        db: Arc<SetOnce<Db>>,
+        clock: Arc<dyn Clock>,
+        locator: Arc<dyn GeoLocator>,
+        guids: GuidCache,
+    ) -> Self {
         Self {
             db,
             intake: Intake::start(&clock),
             clock,
+            guids,
+            guid_alarm: Arc::default(),
             in_flight: InFlight::default(),
             locator,
             passwords: Passwords::new(),

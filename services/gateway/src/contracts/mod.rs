@@ -12,6 +12,7 @@ mod fields;
 mod repeatable;
 mod surroundings;
 
+pub(crate) mod guids;
 pub(crate) mod messaging;
 pub(crate) mod orders;
 pub(crate) mod users;

@@ -9,6 +9,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tidings_domain::{Country, SystemClock};
 use tidings_events::{EventRecord, Outbox};
+use tidings_gateway::guid_cache::GuidCaching;
 use tidings_gateway::location::{Locator, Tuning};
 use tidings_gateway::{Gateway, Parts, SandboxTokens};
 use tidings_runtime::health::{BuildInfo, Health};
@@ -65,6 +66,7 @@ pub fn parts(db: Db, health: Health) -> Parts {
         trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
         // A port on which nobody listens: who comes from this machine is not asked about.
         locator: locator("http://127.0.0.1:9/{ip}/json/", None, Tuning::default()),
+        guids: GuidCaching::default(),
         sandbox: Some(SandboxTokens {
             email: EMAIL_TOKEN.into(),
             sms: SMS_TOKEN.into(),
@@ -112,7 +114,11 @@ impl TestGateway {
 
     /// Another one on the same database, as if in a process of its own.
     pub async fn start_beside(&self) -> Self {
-        Self::serve(self.database.clone(), self.database.reopen().await, |_| ())
+        self.start_beside_with(|_| ()).await
+    }
+
+    pub async fn start_beside_with(&self, change: impl FnOnce(&mut Parts)) -> Self {
+        Self::serve(self.database.clone(), self.database.reopen().await, change)
     }
 
     fn serve(database: Arc<TestDatabase>, db: Db, change: impl FnOnce(&mut Parts)) -> Self {

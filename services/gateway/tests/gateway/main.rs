@@ -5,6 +5,7 @@
 mod bad_input;
 mod contacts;
 mod documents;
+mod guids;
 mod harness;
 mod idempotency;
 mod messages;

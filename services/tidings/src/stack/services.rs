@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tidings_delivery::endpoints;
 use tidings_events::TOPICS;
+use tidings_gateway::guid_cache::{GuidCaching, Redis, RedisError};
 use tidings_gateway::location::{Locator, LocatorError, Tuning};
 use tidings_gateway::{Gateway, SandboxTokens};
 use tidings_messaging::{TopicsError, relay, topics};
@@ -26,9 +27,9 @@ pub(super) fn spawn(
     supervisor: &mut Supervisor,
 ) -> Result<()> {
     health::register(parts)?;
-    // Before anything is written: it may refuse its file.
+    // Before anything is written: a file or a URL may be refused.
     let mut gateway = match gateway {
-        Some(gateway) => Some((gateway, locator(parts)?)),
+        Some(gateway) => Some((gateway, locator(parts)?, guid_caching(parts)?)),
         None => None,
     };
     spawn_database(parts, roles, supervisor);
@@ -36,8 +37,8 @@ pub(super) fn spawn(
     for role in roles {
         match role {
             Role::Gateway => {
-                let (gateway, locator) = gateway.take().context("the gateway has no port")?;
-                spawn_gateway(gateway, parts, locator, supervisor);
+                let (gateway, locator, guids) = gateway.take().context("the gateway has no port")?;
+                spawn_gateway(gateway, parts, locator, guids, supervisor);
             }
             Role::Delivery => spawn_delivery(parts, supervisor)?,
             Role::Notifier => spawn_notifier(parts, supervisor)?,
@@ -128,7 +129,16 @@ fn locator(parts: &Parts) -> Result<Locator, LocatorError> {
     )
 }
 
-fn spawn_gateway(gateway: Gateway, parts: &Parts, locator: Locator, supervisor: &mut Supervisor) {
+fn guid_caching(parts: &Parts) -> Result<GuidCaching, RedisError> {
+    let redis = parts.settings.redis_url.as_ref().map(Redis::at).transpose()?;
+    Ok(GuidCaching {
+        changes: Some(parts.connection.clone()),
+        redis,
+        ..GuidCaching::default()
+    })
+}
+
+fn spawn_gateway(gateway: Gateway, parts: &Parts, locator: Locator, guids: GuidCaching, supervisor: &mut Supervisor) {
     let settings = &parts.settings;
     let parts = tidings_gateway::Parts {
         db: parts.db.clone(),
@@ -138,6 +148,7 @@ fn spawn_gateway(gateway: Gateway, parts: &Parts, locator: Locator, supervisor: 
         public_url: settings.public_url.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         locator: Arc::new(locator),
+        guids,
         sandbox: sandbox(parts),
         health: parts.health.clone(),
         metrics: parts.in_development().then(|| parts.metrics.clone()),

@@ -94,7 +94,7 @@ impl Batch {
 }
 
 /// Copies a record out of the client's memory. All its bytes share one allocation.
-pub(super) fn raw(message: &BorrowedMessage<'_>) -> RawRecord {
+pub(crate) fn raw(message: &BorrowedMessage<'_>) -> RawRecord {
     let headers = message.headers();
     let all = || headers.into_iter().flat_map(Headers::iter);
     let parts = || [message.key(), message.payload()].into_iter().flatten();

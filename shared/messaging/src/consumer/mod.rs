@@ -42,16 +42,12 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use tidings_events::{RawRecord, Topic};
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+pub(crate) use self::batch::raw;
 use self::worker::Worker;
-use crate::Connection;
-
-/// How long committing and leaving the group may take.
-const LEAVE: Duration = Duration::from_secs(5);
+use crate::{Connection, apart};
 
 /// Who consumes what.
 #[derive(Debug, Clone)]
@@ -162,30 +158,20 @@ pub async fn run<H: Handler>(
 ) -> Result<(), ConsumerError> {
     let cancel = cancel.child_token();
     let _ended_with_this = cancel.clone().drop_guard();
-    let ((ended, end), (left, leave)) = (oneshot::channel(), oneshot::channel());
-    let (connection, runtime) = (connection.clone(), tokio::runtime::Handle::current());
+    let (connection, name) = (connection.clone(), config.group.clone());
     let span = tracing::info_span!("consumer", group = config.group);
-    let thread = std::thread::Builder::new().name(config.group.clone());
     let consuming = move || {
-        let work = async {
-            let mut worker = Worker::start(config, handler, &connection, cancel)?;
-            let worked = worker.work().await;
-            Ok((worker, worked))
+        let work = async move {
+            match Worker::start(config, handler, &connection, cancel) {
+                Ok(mut worker) => (worker.work().await, Some(worker)),
+                Err(error) => (Err(error), None),
+            }
         };
-        let (worker, worked) = match runtime.block_on(work.instrument(span)) {
-            Ok((worker, worked)) => (Some(worker), worked),
-            Err(error) => (None, Err(error)),
-        };
-        // Nobody may be waiting any more.
-        let _ = ended.send(worked);
-        drop(worker);
-        let _ = left.send(());
+        work.instrument(span)
     };
-    thread.spawn(consuming).map_err(ConsumerError::Thread)?;
-    let ended = end.await.unwrap_or(Err(ConsumerError::Panicked));
-    // Without a broker to talk to, the thread stays behind until there is one or the process ends.
-    if timeout(LEAVE, leave).await.is_err() {
+    let ended = apart::run(&name, consuming).await.map_err(ConsumerError::Thread)?;
+    if !ended.left {
         tracing::warn!("the group cannot be left in time, some records may be handed out again");
     }
-    ended
+    ended.output.unwrap_or(Err(ConsumerError::Panicked))
 }

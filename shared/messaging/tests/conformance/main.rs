@@ -12,6 +12,7 @@ mod poison;
 mod publishing;
 mod recorder;
 mod sharing;
+mod tail;
 mod topics;
 
 use std::time::{Duration, Instant};

@@ -66,6 +66,8 @@ pub struct Settings {
     pub kafka_brokers: Option<String>,
     /// What else the Kafka client is to be told, under librdkafka's own names.
     pub kafka_properties: Vec<(String, SecretString)>,
+    /// What gateways share of GUIDs. It may contain a password. `None`: nothing.
+    pub redis_url: Option<SecretString>,
     /// Where the embedded broker listens.
     pub broker_listen: SocketAddr,
     /// Where the built-in webhook receiver listens.
@@ -128,6 +130,7 @@ impl Settings {
             database_url: from.optional("DATABASE_URL", parse::database_url)?,
             kafka_brokers: from.optional("KAFKA_BROKERS", parse::brokers)?,
             kafka_properties: kafka_properties(&from)?,
+            redis_url: from.optional("REDIS_URL", parse::redis_url)?,
             broker_listen: from.required("TIDINGS_BROKER_LISTEN", parse::socket_address)?,
             receiver_listen: from.required("TIDINGS_RECEIVER_LISTEN", parse::socket_address)?,
             api_key: from.secret("TIDINGS_API_KEY", parse::api_key)?,

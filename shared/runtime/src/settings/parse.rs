@@ -49,6 +49,21 @@ pub(super) fn database_url(text: &str) -> Result<SecretString, String> {
     }
 }
 
+/// It may contain a password, so it is not repeated.
+pub(super) fn redis_url(text: &str) -> Result<SecretString, String> {
+    let text = text.trim();
+    let database = |path: &str| matches!(path, "" | "/") || path[1..].parse::<u32>().is_ok();
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "redis" | "rediss") && url.has_host() && database(url.path()) => {
+            Ok(text.into())
+        }
+        _ => Err(
+            "the URL must begin with redis:// or rediss:// and name a host, and perhaps a port and a numbered database"
+                .to_owned(),
+        ),
+    }
+}
+
 pub(super) fn brokers(text: &str) -> Result<String, String> {
     let mut brokers = Vec::new();
     for broker in text.split(',').map(str::trim) {

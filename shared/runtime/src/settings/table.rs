@@ -108,6 +108,12 @@ pub const TABLE: &[Setting] = &[
         "The file with the certificate authority of the Kafka cluster.",
     ),
     setting(
+        "REDIS_URL",
+        Unset("each gateway for itself"),
+        "redis://:secret@redis.example:6379/0",
+        "A Redis in which gateways share what they have read of GUIDs: `redis://…`, or `rediss://…` with TLS. It may lose everything at any time. Another installation needs another database of it.",
+    ),
+    setting(
         "TIDINGS_BROKER_LISTEN",
         Value("127.0.0.1:9092"),
         "127.0.0.1:9093",
@@ -141,7 +147,7 @@ pub const TABLE: &[Setting] = &[
             "TIDINGS_OPEN_CONTRACTS",
             Value("true"),
             "false",
-            "Whether the users contract can be used without a key: `true` or `false`.",
+            "Whether the users and the GUID contract can be used without a key: `true` or `false`.",
         )
     },
     Setting {

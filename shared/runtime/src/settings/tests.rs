@@ -152,6 +152,7 @@ fn values_are_parsed() {
             ("GEOIP_URL", "http://127.0.0.1:8080/{ip}/json/?key=hidden"),
             ("GEOIP_DATABASE", "/var/lib/countries.mmdb"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/"),
+            ("REDIS_URL", " rediss://:hidden@redis.example:6380/3 "),
         ],
         "",
     )
@@ -168,6 +169,8 @@ fn values_are_parsed() {
         settings.geoip_database.as_deref(),
         Some(Path::new("/var/lib/countries.mmdb"))
     );
+    let redis = settings.redis_url.as_ref().unwrap();
+    assert_eq!(redis.expose_secret(), "rediss://:hidden@redis.example:6380/3");
     assert_eq!(settings.kafka_brokers.as_deref(), Some("one:9092,two:9093"));
     let properties: Vec<_> = settings.exposed_kafka_properties().collect();
     assert_eq!(
@@ -199,6 +202,7 @@ fn nothing_shows_a_secret() {
             ("PUSH_PROVIDER_TOKEN", "hidden"),
             ("EMAIL_PROVIDER_TOKEN", "hidden"),
             ("EMAIL_SMTP_URL", "smtps://user:hidden@mail.example"),
+            ("REDIS_URL", "redis://:hidden@localhost"),
         ],
         "",
     )
@@ -215,6 +219,7 @@ fn nothing_shows_a_secret() {
         ("EMAIL_PROVIDER_TOKEN", "hidden by a space"),
         ("EMAIL_SMTP_URL", "http://user:hidden@mail.example"),
         ("EMAIL_SMTP_URL", "smtp://user:hid/den@mail.example"),
+        ("REDIS_URL", "redis://:hidden@host:port/0"),
     ] {
         let refusal = refusal(&[bad], "");
         assert!(!refusal.contains("hidden") && !refusal.contains("den@"), "{refusal}");
@@ -244,6 +249,17 @@ fn a_bad_value_is_refused_by_name_with_its_source_and_an_example() {
         (
             "KAFKA_BROKERS",
             &["kafka", "kafka:", ":9092", "kafka:0", "one:1,,two:2", "a b:1"],
+        ),
+        (
+            "REDIS_URL",
+            &[
+                "localhost:6379",
+                "http://host",
+                "redis://",
+                "redis://host:port",
+                "redis://host/cache",
+                "unix:///redis",
+            ],
         ),
         ("KAFKA_SECURITY_PROTOCOL", &["tls"]),
         ("TIDINGS_WEBHOOK_ALLOW", &["10.0.0.0", "10.0.0.0/33", "10.0.0.0/8,"]),

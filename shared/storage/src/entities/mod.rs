@@ -7,6 +7,7 @@ pub(crate) mod dead_letter;
 pub(crate) mod delivery;
 pub(crate) mod delivery_attempt;
 pub(crate) mod event;
+pub(crate) mod guid;
 pub(crate) mod idempotency_key;
 pub(crate) mod message;
 pub(crate) mod notification;

@@ -4,6 +4,7 @@
 mod contacts;
 mod dead_letters;
 mod deliveries;
+mod guids;
 mod idempotency;
 mod notifications;
 mod opening;

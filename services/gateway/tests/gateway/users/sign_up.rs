@@ -174,7 +174,8 @@ async fn an_address_is_asked_about_once_and_local_ones_never() {
         "tidings_geoip_lookups_total{source=\"service\",outcome=\"found\"}",
         "tidings_geoip_lookups_total{source=\"cache\",outcome=\"found\"}",
         "tidings_geoip_lookup_duration_seconds_bucket",
-        "tidings_geoip_breaker_open 0",
+        // Of the process: another test's breaker may be open.
+        "tidings_geoip_breaker_open ",
     ] {
         assert!(metrics.text().contains(line), "{line} in\n{}", metrics.text());
     }
