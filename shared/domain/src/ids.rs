@@ -49,6 +49,8 @@ macro_rules! ids {
 }
 
 ids! {
+    /// Names a key wherever it must not be shown: in events, to idempotency keys, in logs.
+    ApiKeyId;
     ContactId;
     MessageId;
     /// Names one event everywhere: it is the record's `ce_id`, by which consumers know it again.

@@ -3,6 +3,7 @@
 //! Nothing here touches a network, a disk or a clock. A value of one of these types has passed its
 //! checks: whoever holds a [`PhoneNumber`] need not look at it again.
 
+mod api_key;
 mod clock;
 mod contact;
 mod country;
@@ -15,13 +16,14 @@ mod text;
 mod trace;
 mod user;
 
+pub use api_key::{ApiKey, KeyName, KeySecret, KeyState, KeyToken, Role, Scope, Scopes};
 pub use clock::{Clock, SystemClock, new_id};
 pub use contact::{Contact, ContactName, PhoneNumber};
 pub use country::Country;
 pub use delivery::{Attempt, AttemptResult, RetrySchedule};
 pub use email::EmailAddress;
 pub use endpoint::{EndpointState, EventTypes, WebhookEndpoint, WebhookUrl};
-pub use ids::{ContactId, DeliveryId, EndpointId, EventId, MessageId, UserId};
+pub use ids::{ApiKeyId, ContactId, DeliveryId, EndpointId, EventId, MessageId, UserId};
 pub use message::{Content, Message, MessageStatus, Sender};
 pub use text::TextFault;
 pub use trace::{CorrelationId, TraceParent};

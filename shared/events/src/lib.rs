@@ -17,8 +17,8 @@ mod topic;
 pub use outbox::{Granted, Outbox, OutboxEntry, ShardLease};
 pub use record::{DecodeError, EventRecord, Origin, RawRecord};
 pub use registry::{
-    Action, ContactCreated, ContactDeleted, ContactUpdated, Event, EventType, MessageDelivered, MessageFailed,
-    MessageQueued, REGISTRY, Resource, UserCreated, UserDeleted, UserUpdated, WebhookEndpointCreated,
-    WebhookEndpointDeleted, WebhookEndpointDisabled, WebhookEndpointUpdated,
+    Action, ApiKeyCreated, ApiKeyRevoked, ContactCreated, ContactDeleted, ContactUpdated, Event, EventType,
+    MessageDelivered, MessageFailed, MessageQueued, REGISTRY, Resource, UserCreated, UserDeleted, UserUpdated,
+    WebhookEndpointCreated, WebhookEndpointDeleted, WebhookEndpointDisabled, WebhookEndpointUpdated,
 };
 pub use topic::{TOPICS, Topic};

@@ -1,5 +1,5 @@
 use serde::Serialize;
-use tidings_domain::{Contact, Message, WebhookEndpoint};
+use tidings_domain::{ApiKey, Contact, Message, WebhookEndpoint};
 
 use crate::data::{self, Data, LinkedUser};
 use crate::topic::Topic;
@@ -72,7 +72,7 @@ macro_rules! resources {
     )*};
 }
 
-resources!(Contact, Message, WebhookEndpoint);
+resources!(ApiKey, Contact, Message, WebhookEndpoint);
 
 impl Resource for LinkedUser {
     type Data = data::User;
@@ -143,6 +143,9 @@ events! {
     /// The endpoint answered 410 or failed for too long, and is sent nothing more.
     WebhookEndpointDisabled(WebhookEndpoint): "tidings.webhook-endpoint.disabled" on Webhooks, Update;
     WebhookEndpointDeleted(WebhookEndpoint): "tidings.webhook-endpoint.deleted" on Webhooks, Delete;
+    ApiKeyCreated(ApiKey): "tidings.api-key.created" on ApiKeys, Create;
+    /// Somebody ended it, at once or from a time on that the payload has.
+    ApiKeyRevoked(ApiKey): "tidings.api-key.revoked" on ApiKeys, Delete;
 }
 
 #[cfg(test)]

@@ -7,10 +7,17 @@ pub enum Topic {
     Contacts,
     Messages,
     Webhooks,
+    ApiKeys,
 }
 
 /// All topics, in the order in which they are created and documented.
-pub const TOPICS: &[Topic] = &[Topic::Users, Topic::Contacts, Topic::Messages, Topic::Webhooks];
+pub const TOPICS: &[Topic] = &[
+    Topic::Users,
+    Topic::Contacts,
+    Topic::Messages,
+    Topic::Webhooks,
+    Topic::ApiKeys,
+];
 
 impl Topic {
     pub const fn name(self) -> &'static str {
@@ -19,6 +26,7 @@ impl Topic {
             Self::Contacts => "contacts-events",
             Self::Messages => "messages-events",
             Self::Webhooks => "webhooks-events",
+            Self::ApiKeys => "api-keys-events",
         }
     }
 
@@ -27,7 +35,7 @@ impl Topic {
     pub const fn partitions(self) -> i32 {
         match self {
             Self::Users | Self::Contacts | Self::Messages => 3,
-            Self::Webhooks => 1,
+            Self::Webhooks | Self::ApiKeys => 1,
         }
     }
 

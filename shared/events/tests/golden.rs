@@ -96,6 +96,22 @@ fn samples() -> Vec<EventRecord> {
         version: 3,
         ..endpoint.clone()
     };
+    let key = ApiKey {
+        id: "019b7c3e-0000-7000-8000-00000000000f".parse().unwrap(),
+        name: KeyName::parse("Till 3").unwrap(),
+        role: Role::Service,
+        scopes: [Scope::MessagesWrite, Scope::ContactsRead].into_iter().collect(),
+        created_at: FixedClock.now(),
+        expires_at: Some(FixedClock.now() + chrono::Duration::days(90)),
+        revoked_at: None,
+        last_used_at: None,
+        version: 1,
+    };
+    let revoked = ApiKey {
+        revoked_at: Some(FixedClock.now()),
+        version: 2,
+        ..key.clone()
+    };
     vec![
         record(UserCreated(&user(1))),
         record(UserUpdated(&user(2))),
@@ -116,6 +132,8 @@ fn samples() -> Vec<EventRecord> {
         record(WebhookEndpointUpdated(&every)),
         record(WebhookEndpointDisabled(&disabled)),
         record(WebhookEndpointDeleted(&disabled)),
+        record(ApiKeyCreated(&key)),
+        record(ApiKeyRevoked(&revoked)),
     ]
 }
 
