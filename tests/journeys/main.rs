@@ -10,6 +10,7 @@ mod contracts;
 mod crashes;
 mod delivery;
 mod foreign;
+mod keys;
 mod refusals;
 mod startup;
 mod topic;

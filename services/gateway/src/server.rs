@@ -16,10 +16,12 @@ use tidings_storage::Db;
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Gatekeeper;
 use crate::application::Application;
-use crate::contracts::{ApiKey, Surroundings, messaging, users};
+use crate::contracts::{Surroundings, messaging, users};
 use crate::location::GeoLocator;
 use crate::observe::observe;
+use crate::v2;
 
 /// A worker is one thread that reads requests and writes answers; what they ask for is done on the
 /// runtime of the process. Two are busy long after the database is, and leave room for the other
@@ -42,7 +44,7 @@ pub struct Parts {
     /// Until it is set, whoever needs it is told to come back.
     pub db: Arc<SetOnce<Db>>,
     pub clock: Arc<dyn Clock>,
-    /// What clients have to send as their bearer token.
+    /// The first key, which opens everything.
     pub api_key: SecretString,
     /// Whether contracts that were published without authentication need no key.
     pub open_contracts: bool,
@@ -73,6 +75,24 @@ pub enum BindError {
     Unusable { listen: SocketAddr, source: io::Error },
 }
 
+/// Everything that is answered.
+pub(crate) fn routes(
+    health: &Health,
+    build: BuildInfo,
+    metrics: Option<&MetricsHandle>,
+) -> impl FnOnce(&mut web::ServiceConfig) {
+    move |app| {
+        app.configure(health::routes(health.clone(), build));
+        if let Some(metrics) = metrics {
+            app.configure(health::metrics_route(metrics.clone()));
+        }
+        app.configure(v2::routes);
+        app.configure(users::routes);
+        // Last, for it also answers where nothing is.
+        app.configure(messaging::routes);
+    }
+}
+
 impl Gateway {
     /// Takes the port. Clients can connect from now on; they are answered once the gateway runs.
     pub fn bind(listen: SocketAddr) -> Result<Self, BindError> {
@@ -93,35 +113,31 @@ impl Gateway {
     /// Serves until `cancel`, then lets requests that are under way finish.
     pub async fn run(self, parts: Parts, cancel: CancellationToken) -> io::Result<()> {
         let listener = self.listener;
-        let application = Application::new(parts.db, parts.clock, parts.locator);
-        let api_key = web::Data::new(ApiKey::new(&parts.api_key));
+        let application = Application::new(parts.db, parts.clock, parts.locator, &parts.api_key);
+        let gatekeeper = web::Data::new(Gatekeeper {
+            application: application.clone(),
+            open_contracts: parts.open_contracts,
+        });
         let surroundings = web::Data::new(Surroundings {
             public_url: parts.public_url,
             trusted_proxies: parts.trusted_proxies,
-            open_contracts: parts.open_contracts,
         });
         let (health, metrics, build) = (parts.health, parts.metrics, parts.build);
 
         // Ends what runs beside the server also when the server ends by itself.
         let ended = CancellationToken::new();
         let _end = ended.clone().drop_guard();
-        tokio::spawn(application.clone().expire_answers(ended));
+        tokio::spawn(application.clone().expire_answers(ended.clone()));
+        tokio::spawn(application.clone().record_key_uses(ended));
 
         let shared = web::Data::new(application.clone());
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(shared.clone())
-                .app_data(api_key.clone())
+                .app_data(gatekeeper.clone())
                 .app_data(surroundings.clone())
                 .wrap(from_fn(observe))
-                .configure(health::routes(health.clone(), build))
-                .configure(|app| {
-                    if let Some(metrics) = &metrics {
-                        app.configure(health::metrics_route(metrics.clone()));
-                    }
-                })
-                .configure(users::routes)
-                .configure(messaging::routes)
+                .configure(routes(&health, build, metrics.as_ref()))
         })
         .workers(WORKERS)
         .max_connections(CONNECTIONS)
@@ -133,6 +149,7 @@ impl Gateway {
         .listen(listener)?
         .run();
         server.await?;
+        application.write_key_uses().await;
         // Work whose client has gone may still be under way.
         application.finished(DRAIN).await;
         Ok(())

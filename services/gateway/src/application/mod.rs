@@ -10,6 +10,7 @@
 //! May be changed safely: how a use case is carried out, as long as all of it goes through
 //! [`Application::read`] and [`Application::write`].
 
+pub mod api_keys;
 pub(crate) mod contacts;
 pub(crate) mod idempotency;
 mod intake;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use secrecy::SecretString;
 use tidings_domain::{Clock, Country};
 use tidings_storage::{Db, Error, Tx};
 use tokio::runtime::Handle;
@@ -31,6 +33,7 @@ use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::api_keys::Ring;
 use self::idempotency::InFlight;
 use self::intake::Intake;
 use self::passwords::Passwords;
@@ -46,6 +49,7 @@ pub(crate) struct Application {
     clock: Arc<dyn Clock>,
     in_flight: InFlight,
     intake: Intake,
+    keys: Ring,
     locator: Arc<dyn GeoLocator>,
     passwords: Passwords,
     runtime: Handle,
@@ -71,12 +75,18 @@ impl Page {
 
 impl Application {
     /// Must be called within the runtime on which the use cases are to run.
-    pub(crate) fn new(db: Arc<SetOnce<Db>>, clock: Arc<dyn Clock>, locator: Arc<dyn GeoLocator>) -> Self {
+    pub(crate) fn new(
+        db: Arc<SetOnce<Db>>,
+        clock: Arc<dyn Clock>,
+        locator: Arc<dyn GeoLocator>,
+        configured_key: &SecretString,
+    ) -> Self {
         Self {
             db,
             intake: Intake::start(&clock),
             clock,
             in_flight: InFlight::default(),
+            keys: Ring::new(configured_key),
             locator,
             passwords: Passwords::new(),
             runtime: Handle::current(),

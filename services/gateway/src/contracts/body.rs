@@ -14,11 +14,11 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A request's body: at most [`LIMIT`] bytes that say of themselves that they are JSON.
 #[derive(Debug)]
-pub(super) struct Body(Bytes);
+pub(crate) struct Body(Bytes);
 
 /// Why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BodyError {
+pub(crate) enum BodyError {
     #[error("the body ended before its time")]
     CutOff,
     #[error("the body took too long to arrive")]
@@ -31,7 +31,7 @@ pub(super) enum BodyError {
 
 impl BodyError {
     /// How every contract answers it.
-    pub(super) fn status(self) -> StatusCode {
+    pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::CutOff => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -42,7 +42,7 @@ impl BodyError {
 }
 
 impl Body {
-    pub(super) async fn read(headers: &HeaderMap, payload: Payload) -> Result<Self, BodyError> {
+    pub(crate) async fn read(headers: &HeaderMap, payload: Payload) -> Result<Self, BodyError> {
         check(headers)?;
         tokio::time::timeout(DEADLINE, collect(payload))
             .await
@@ -50,12 +50,12 @@ impl Body {
             .map(Self)
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// What it is recognised by: hexadecimal SHA-256.
-    pub(super) fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         hex::encode(Sha256::digest(&self.0))
     }
 }

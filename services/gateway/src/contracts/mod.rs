@@ -1,34 +1,46 @@
 //! The published contracts, each in the form that its clients know.
 //!
-//! What every contract needs of a request is here, without any contract's form of errors: the key, the
-//! body, the idempotency key, where the request comes from and where it was sent, and what may go wrong.
+//! What every contract needs of a request is here, without any contract's form of errors: the body, the
+//! idempotency key, where the request comes from and where it was sent, and what may go wrong.
 
-mod auth;
-mod body;
+pub(crate) mod body;
 mod failure;
-mod repeatable;
+pub(crate) mod repeatable;
 mod surroundings;
 
 pub(crate) mod messaging;
 pub(crate) mod users;
 
 use actix_web::http::Method;
-use actix_web::{Resource, Route, web};
+use actix_web::{Resource, ResponseError, Route, web};
 
-pub(crate) use self::auth::ApiKey;
+pub(crate) use self::body::BodyError;
+pub(crate) use self::failure::{Failure, RETRY};
 pub(crate) use self::surroundings::Surroundings;
+use crate::access::{Denied, guarded, policy};
 
 /// What a path answers to.
-type Methods = Vec<(Method, Route)>;
+pub(crate) type Methods = Vec<(Method, Route)>;
 
 /// For the header `Allow`.
-fn allowed(methods: &Methods) -> String {
+pub(crate) fn allowed(methods: &Methods) -> String {
     let names: Vec<_> = methods.iter().map(|(method, _)| method.as_str()).collect();
     names.join(", ")
 }
 
-/// Answers to these methods under each of these paths.
-fn resource(paths: Vec<String>, methods: Methods) -> Resource {
-    let answering = |resource: Resource, (method, route): (Method, Route)| resource.route(route.method(method));
-    methods.into_iter().fold(web::resource(paths), answering)
+/// Answers to these methods under each of these paths, for those whom the policy of the operation admits. The
+/// first path is the one under which the table of policies has it. Refusals have the form of `R`.
+pub(crate) fn resource<R>(paths: Vec<String>, methods: Methods) -> Resource
+where
+    R: ResponseError + From<Denied> + 'static,
+{
+    let policies: Vec<_> = methods
+        .iter()
+        .map(|(method, _)| paths.first().and_then(|path| policy(path, method)))
+        .collect();
+    let answering = |resource: Resource, ((method, route), policy)| {
+        let route: Route = route;
+        resource.route(guarded::<R>(route.method(method), policy))
+    };
+    methods.into_iter().zip(policies).fold(web::resource(paths), answering)
 }

@@ -15,14 +15,14 @@ const LONGEST: usize = 255;
 
 /// The key of a request, if it has one: 1 to 255 visible ASCII characters.
 #[derive(Debug)]
-pub(super) struct IdempotencyKey(Option<String>);
+pub(crate) struct IdempotencyKey(Option<String>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{KEY} must be one header of 1 to {LONGEST} visible ASCII characters")]
-pub(super) struct BadKey;
+pub(crate) struct BadKey;
 
 impl IdempotencyKey {
-    pub(super) fn read(headers: &HeaderMap) -> Result<Self, BadKey> {
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, BadKey> {
         let keys: Vec<_> = headers.get_all(KEY).collect();
         match keys.as_slice() {
             [] => Ok(Self(None)),
@@ -32,7 +32,7 @@ impl IdempotencyKey {
     }
 
     /// What makes the request recognisable. `operation` is the same for every spelling of its path.
-    pub(super) fn once<T>(self, operation: &str, caller: &str, body: &Body, answer: Present<T>) -> Option<Once<T>> {
+    pub(crate) fn once<T>(self, operation: &str, caller: &str, body: &Body, answer: Present<T>) -> Option<Once<T>> {
         self.0.map(|key| Once {
             request: RequestKey {
                 caller: caller.to_owned(),
@@ -51,7 +51,7 @@ fn parse(key: &str) -> Option<IdempotencyKey> {
 }
 
 /// How every contract answers a request that is not carried out.
-pub(super) fn status(refused: Refused) -> StatusCode {
+pub(crate) fn status(refused: Refused) -> StatusCode {
     match refused {
         Refused::InFlight => StatusCode::CONFLICT,
         Refused::Reused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -59,7 +59,7 @@ pub(super) fn status(refused: Refused) -> StatusCode {
 }
 
 /// 201 with that body.
-pub(super) fn created(body: &impl Serialize) -> serde_json::Result<Answer> {
+pub(crate) fn created(body: &impl Serialize) -> serde_json::Result<Answer> {
     Ok(Answer {
         status: StatusCode::CREATED.as_u16(),
         body: serde_json::to_vec(body)?,
@@ -67,7 +67,7 @@ pub(super) fn created(body: &impl Serialize) -> serde_json::Result<Answer> {
 }
 
 /// Answers now as a repetition will be answered, but for the header that tells them apart.
-pub(super) fn answer<T>(
+pub(crate) fn answer<T>(
     outcome: Outcome<T>,
     present: Present<T>,
 ) -> serde_json::Result<(HttpResponseBuilder, Vec<u8>)> {

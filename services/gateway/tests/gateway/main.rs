@@ -16,3 +16,4 @@ mod service;
 mod together;
 mod tracing;
 mod users;
+mod v2;

@@ -18,7 +18,7 @@ use actix_web::http::Method;
 use actix_web::{Resource, web};
 
 use self::refusal::Refusal;
-use super::{ApiKey, Methods, allowed, resource};
+use super::{Methods, allowed, resource};
 
 /// Everything that needs a key.
 fn operations() -> Vec<(&'static str, Methods)> {
@@ -59,7 +59,7 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
 
 fn at(path: &str, methods: Methods) -> Resource {
     let allow = allowed(&methods);
-    resource(vec![path.to_owned(), format!("{path}/")], methods).default_service(web::to(move || {
+    resource::<Refusal>(vec![path.to_owned(), format!("{path}/")], methods).default_service(web::to(move || {
         let allow = allow.clone();
         async move { Refusal::MethodNotAllowed { allow } }
     }))

@@ -1,8 +1,9 @@
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
+use crate::access::Denied;
 use crate::application::contacts::ContactError;
 use crate::application::idempotency::Refused;
 use crate::application::messages::MessageError;
@@ -17,8 +18,8 @@ use crate::contracts::repeatable;
 pub(super) enum Refusal {
     #[error("{0}")]
     BadRequest(String),
-    #[error("the API key is missing or wrong: send it as `Authorization: Bearer <key>`")]
-    Unauthorized,
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error("{what} not found")]
     NotFound { what: &'static str, id: String },
     #[error("there is nothing at this path")]
@@ -47,7 +48,7 @@ impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Denied(denied) => denied.status(),
             Self::NotFound { .. } | Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body(error) => error.status(),
@@ -59,18 +60,20 @@ impl ResponseError for Refusal {
     fn error_response(&self) -> HttpResponse {
         let mut answer = HttpResponse::build(self.status_code());
         match self {
-            Self::Unauthorized => answer.insert_header((WWW_AUTHENTICATE, "Bearer")),
-            Self::MethodNotAllowed { allow } => answer.insert_header((ALLOW, allow.as_str())),
+            Self::Denied(denied) => denied.insert_headers(&mut answer),
+            Self::MethodNotAllowed { allow } => drop(answer.insert_header((ALLOW, allow.as_str()))),
             Self::Failed(Failure::Unavailable) | Self::Repeated(Refused::InFlight) => {
-                answer.insert_header((RETRY_AFTER, RETRY))
+                answer.insert_header((RETRY_AFTER, RETRY));
             }
-            _ => &mut answer,
-        };
+            _ => {}
+        }
         let text = self.to_string();
         let (id, message, error) = match self {
             Self::NotFound { id, .. } => (Some(id.as_str()), true, false),
-            Self::Unauthorized | Self::Failed(Failure::Unavailable) => (None, true, false),
-            Self::Failed(Failure::Internal) => (None, true, true),
+            Self::Denied(Denied::Unauthorized) => (None, true, false),
+            Self::Failed(failure) | Self::Denied(Denied::Failed(failure)) => {
+                (None, true, *failure == Failure::Internal)
+            }
             _ => (None, false, true),
         };
         answer.json(Form {

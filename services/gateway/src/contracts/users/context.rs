@@ -4,41 +4,23 @@ use std::net::IpAddr;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use tidings_domain::UserId;
-use tidings_events::Origin;
 
 use super::{PATH, Refusal};
+use crate::access::Caller;
 use crate::application::users::UserUrl;
-use crate::contracts::failure::Failure;
-use crate::contracts::{ApiKey, Surroundings};
-use crate::observe::Trace;
+use crate::contracts::{Failure, Surroundings};
 
-/// Under what the idempotency keys of those who show no key are kept.
-const ANYONE: &str = "anyone";
-
-/// Who asks, from where, and in which correlation.
-///
-/// Comes first among a handler's arguments, so that nothing is read of a request that lacks its key.
+/// Who asks, and from where.
 #[derive(Debug, Clone)]
 pub(super) struct RequestContext {
-    /// The id of the key that was shown. Without one nobody in particular asks.
-    key: Option<&'static str>,
+    pub(super) caller: Caller,
     /// Where the request comes from, as far as that can be told.
     pub(super) client: Option<IpAddr>,
     /// What absolute links begin with.
     pub(super) base: String,
-    trace: Trace,
 }
 
 impl RequestContext {
-    pub(super) fn caller(&self) -> &'static str {
-        self.key.unwrap_or(ANYONE)
-    }
-
-    /// Whose doing the events of this request are.
-    pub(super) fn origin(&self) -> Origin {
-        self.trace.origin(self.key)
-    }
-
     pub(super) fn users(&self) -> UserUrl {
         UserUrl(format!("{}{PATH}/", self.base))
     }
@@ -55,15 +37,10 @@ impl FromRequest for RequestContext {
 
 fn context(request: &HttpRequest) -> Result<RequestContext, Refusal> {
     let surroundings = request.app_data::<web::Data<Surroundings>>().ok_or(Failure::Internal)?;
-    let key = ApiKey::shown_by(request);
-    if key.is_none() && !surroundings.open_contracts {
-        return Err(Refusal::Unauthorized);
-    }
     Ok(RequestContext {
-        key,
+        caller: Caller::of(request).ok_or(Failure::Internal)?,
         client: surroundings.client(request),
         base: surroundings.base(request),
-        trace: Trace::find(request).ok_or(Failure::Internal)?,
     })
 }
 

@@ -1,10 +1,11 @@
-use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::RETRY_AFTER;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 use tidings_domain::TextFault;
 
 use super::listing::BadParameter;
+use crate::access::Denied;
 use crate::application::idempotency::Refused;
 use crate::application::users::{NotAdmitted, Problem, Problems, UserError};
 use crate::contracts::body::BodyError;
@@ -26,8 +27,8 @@ pub(super) enum Refusal {
     Json(serde_json::Error),
     #[error(transparent)]
     Key(#[from] BadKey),
-    #[error("the API key is missing or wrong: send it as `Authorization: Bearer <key>`")]
-    Unauthorized,
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error("Only users located in Switzerland can be created (remote address in {0})")]
     Elsewhere(String),
     #[error("Not found.")]
@@ -50,7 +51,7 @@ impl ResponseError for Refusal {
             Self::Fields(_) | Self::Query(_) | Self::NotAnObject(_) | Self::Json(_) | Self::Key(_) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Denied(denied) => denied.status(),
             Self::Elsewhere(_) => StatusCode::FORBIDDEN,
             Self::NotFound | Self::InvalidPage => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -63,12 +64,12 @@ impl ResponseError for Refusal {
     fn error_response(&self) -> HttpResponse {
         let mut answer = HttpResponse::build(self.status_code());
         match self {
-            Self::Unauthorized => answer.insert_header((WWW_AUTHENTICATE, "Bearer")),
+            Self::Denied(denied) => denied.insert_headers(&mut answer),
             Self::Failed(Failure::Unavailable) | Self::Repeated(Refused::InFlight) => {
-                answer.insert_header((RETRY_AFTER, RETRY))
+                answer.insert_header((RETRY_AFTER, RETRY));
             }
-            _ => &mut answer,
-        };
+            _ => {}
+        }
         answer.json(self.body())
     }
 }
