@@ -17,6 +17,7 @@ mod m0003_webhooks;
 mod m0004_audit;
 mod m0005_dead_letters;
 mod m0006_users;
+mod m0007_orders;
 mod m0009_api_keys;
 
 /// All migrations, oldest first.
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_audit::Migration),
             Box::new(m0005_dead_letters::Migration),
             Box::new(m0006_users::Migration),
+            Box::new(m0007_orders::Migration),
             Box::new(m0009_api_keys::Migration),
         ]
     }

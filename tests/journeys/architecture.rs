@@ -16,11 +16,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tidings-messaging", &["tidings-domain", "tidings-events"]),
     ("tidings-gateway", SERVICE),
     ("tidings-delivery", SERVICE),
+    ("tidings-notifier", SERVICE),
     ("tidings-audit", SERVICE),
     (
         "tidings-testkit",
         &[
+            "tidings-broker",
+            "tidings-domain",
             "tidings-events",
+            "tidings-messaging",
             "tidings-migrations",
             "tidings-runtime",
             "tidings-storage",
@@ -41,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tidings-gateway",
             "tidings-messaging",
             "tidings-migrations",
+            "tidings-notifier",
             "tidings-runtime",
             "tidings-signing",
             "tidings-storage",

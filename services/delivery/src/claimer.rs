@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_domain::EndpointId;
-use tidings_storage::deliveries::{self, Backlog, Leased};
-use tidings_storage::{Tx, events};
+use tidings_storage::deliveries::{self, Leased};
+use tidings_storage::{Backlog, Tx, events};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

@@ -28,7 +28,6 @@
 //! Numbers of slots, sizes of groups and all pauses. The attempt's deadline must stay below the lease
 //! ([`run`] refuses it otherwise), and a lease must be taken before its delivery is attempted.
 
-mod agenda;
 mod attempt;
 mod claimer;
 mod directory;

@@ -204,14 +204,8 @@ impl Handler for Planner {
     }
 
     async fn set_aside(&self, record: &RawRecord, reason: &str) -> Result<(), HandleError> {
-        let (record, reason) = (record.clone(), reason.to_owned());
-        let clock = self.sender.clock.clone();
-        let kept = self.sender.db.write(move |tx| {
-            Box::pin(async move {
-                let now = clock.now();
-                dead_letters::insert(tx, new_id(&*clock), GROUP, &record, &reason, now).await
-            })
-        });
+        let Sender { db, clock, .. } = &*self.sender;
+        let kept = dead_letters::set_aside(db, clock, GROUP, record, reason);
         kept.await.map_err(HandleError::retry)
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, Utc};
 use tidings_domain::{Attempt, AttemptResult, Clock, RetrySchedule};
 use tidings_events::EventRecord;
+use tidings_runtime::agenda::Agenda;
 use tidings_runtime::http_client::OutwardClient;
 use tidings_storage::deliveries::{LEASE, Leased, Verdict};
 use tidings_storage::{Db, deliveries};
@@ -18,7 +19,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::agenda::Agenda;
 use crate::attempt::{Request, result, unanswered};
 use crate::directory::{Directory, Endpoint};
 use crate::slots::{Slot, Slots};

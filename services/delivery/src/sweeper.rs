@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use tidings_domain::{EventId, MessageId};
 use tidings_events::TOPICS;
-use tidings_messaging::{Connection, Milestone, MilestoneError};
+use tidings_messaging::{Connection, has_come_to_now};
 use tidings_storage::{Db, deliveries, events, messages, outbox};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::GROUP;
@@ -27,8 +27,6 @@ use crate::sender::Sender;
 /// How long a message must have been queued before it counts as forgotten.
 const AGE: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(60);
-/// How often it is looked whether the consumers have come far enough. They commit each second.
-const GLANCE: Duration = Duration::from_millis(500);
 /// Messages looked at in one query, and queries in one pass.
 const PAGE: u64 = 500;
 const PAGES: usize = 20;
@@ -51,7 +49,7 @@ pub async fn sweep(
     patience: Duration,
 ) -> Result<Swept, tidings_storage::Error> {
     let (suspects, next) = suspects(db, from).await?;
-    if !suspects.is_empty() && !consumers_come_to_now(connection, patience).await {
+    if !suspects.is_empty() && !has_come_to_now(connection, GROUP, TOPICS, patience).await {
         tracing::debug!(suspects = suspects.len(), "nobody can say yet what was forgotten");
         return Ok(Swept {
             published: Vec::new(),
@@ -91,25 +89,6 @@ async fn suspects(
         }
     }
     Ok((suspects, next))
-}
-
-/// Waits until the consumers have handled everything that lies on the topics now; answers whether they have.
-async fn consumers_come_to_now(connection: &Connection, patience: Duration) -> bool {
-    let passing = async {
-        let now = Milestone::set(connection, GROUP, TOPICS.iter().map(|topic| topic.name())).await?;
-        while !now.is_passed().await? {
-            sleep(GLANCE).await;
-        }
-        Ok::<_, MilestoneError>(())
-    };
-    match timeout(patience, passing).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "the consumers are not seen");
-            false
-        }
-        Err(_) => false,
-    }
 }
 
 /// Sweeps every minute until stopped.

@@ -1,16 +1,7 @@
-use std::time::Duration;
-
 use tidings_domain::{AttemptResult, EndpointId, RetrySchedule};
 use tidings_storage::deliveries::Verdict;
-use uuid::Uuid;
-
-/// A receiver cannot ask for a longer pause than this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// What is to become of a delivery after its attempt number `made`.
-///
-/// A receiver's `Retry-After` can make the pause longer than the schedule has it, up to the schedule's
-/// own longest delay: the schedule says for how long a delivery is tried, not the receiver.
 pub(crate) fn after(made: usize, result: &AttemptResult, endpoint: &EndpointId, schedule: &RetrySchedule) -> Verdict {
     if result.acknowledged() {
         return Verdict::Delivered;
@@ -18,30 +9,20 @@ pub(crate) fn after(made: usize, result: &AttemptResult, endpoint: &EndpointId, 
     if result.gone() && !endpoint.is_default() {
         return Verdict::Failed;
     }
-    let Some(delay) = schedule.delay_after(made, jitter()) else {
-        return Verdict::Failed;
-    };
     let asked = match result {
-        AttemptResult::Answered { retry_after, .. } => retry_after.unwrap_or_default(),
-        AttemptResult::Unanswered { .. } => Duration::ZERO,
+        AttemptResult::Answered { retry_after, .. } => *retry_after,
+        AttemptResult::Unanswered { .. } => None,
     };
-    Verdict::Retry(delay.max(asked.min(longest(schedule))))
-}
-
-fn longest(schedule: &RetrySchedule) -> Duration {
-    let delays = (0..schedule.attempts()).filter_map(|made| schedule.delay_after(made, 0.5));
-    delays.max().unwrap_or_default().min(LONGEST_PAUSE)
-}
-
-/// Between 0 and 1.
-fn jitter() -> f64 {
-    // The low half of a random UUID; its first two bits are fixed and shifted out.
-    let (_, random) = Uuid::new_v4().as_u64_pair();
-    (random << 2) as f64 / u64::MAX as f64
+    match schedule.pause_after(made, asked) {
+        Some(pause) => Verdict::Retry(pause),
+        None => Verdict::Failed,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn answered(status: u16, retry_after: Option<u64>) -> AttemptResult {
@@ -79,12 +60,6 @@ mod tests {
         assert_eq!(pause(1, &answered(429, Some(50))), 50);
         assert!((9..=11).contains(&pause(1, &answered(429, Some(1)))));
         assert_eq!(pause(1, &answered(503, Some(100_000))), 100);
-        let rare = "0s,10h".parse().unwrap();
-        let asked = answered(503, Some(100_000));
-        assert_eq!(
-            after(0, &asked, &EndpointId::default_endpoint(), &rare),
-            Verdict::Retry(LONGEST_PAUSE)
-        );
     }
 
     #[test]

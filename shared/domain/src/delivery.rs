@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use uuid::Uuid;
+
 use crate::Invalid;
+
+/// Nobody can ask for a longer pause than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// One attempt to deliver something, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +67,25 @@ impl RetrySchedule {
             .map(|delay| delay.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0)))
     }
 
+    /// How long to wait after `made` attempts that failed, or `None` if those were all. Whoever was asked
+    /// can make the pause longer than it stands here (`Retry-After`), up to the longest that stands here: the
+    /// schedule says for how long something is tried, not the other side.
+    pub fn pause_after(&self, made: usize, asked: Option<Duration>) -> Option<Duration> {
+        let longest = self.0.iter().max().copied().unwrap_or_default().min(LONGEST_PAUSE);
+        let delay = self.delay_after(made, jitter())?;
+        Some(delay.max(asked.unwrap_or_default().min(longest)))
+    }
+
     pub fn attempts(&self) -> usize {
         self.0.len()
     }
+}
+
+/// Between 0 and 1.
+fn jitter() -> f64 {
+    // The low half of a random UUID; its first two bits are fixed and shifted out.
+    let (_, random) = Uuid::new_v4().as_u64_pair();
+    (random << 2) as f64 / u64::MAX as f64
 }
 
 /// Reads durations separated by commas, such as `0s,1s,3s`.
@@ -115,6 +136,20 @@ mod tests {
         for bad in ["", "1s", "0s,,1s", "0s,soon"] {
             assert!(bad.parse::<RetrySchedule>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_longer_pause_may_be_asked_for_within_limits() {
+        let schedule: RetrySchedule = "0s,10s,100s".parse().unwrap();
+        let pause = |made, asked: u64| schedule.pause_after(made, Some(Duration::from_secs(asked))).unwrap();
+        assert_eq!(pause(1, 50).as_secs(), 50);
+        assert!((9..=11).contains(&pause(1, 1).as_secs()));
+        assert_eq!(pause(1, 100_000).as_secs(), 100);
+        assert!((9..=11).contains(&schedule.pause_after(1, None).unwrap().as_secs()));
+        assert_eq!(schedule.pause_after(3, Some(Duration::ZERO)), None);
+        let rare: RetrySchedule = "0s,10h".parse().unwrap();
+        let pause = rare.pause_after(0, Some(Duration::from_secs(100_000)));
+        assert_eq!(pause, Some(LONGEST_PAUSE));
     }
 
     #[test]

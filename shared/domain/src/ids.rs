@@ -53,6 +53,9 @@ ids! {
     ApiKeyId;
     ContactId;
     MessageId;
+    OrderId;
+    /// Names one notification: it is the key under which its provider is called, over all attempts.
+    NotificationId;
     /// Names one event everywhere: it is the record's `ce_id`, by which consumers know it again.
     EventId;
     /// Names one event owed to one endpoint: it is the `webhook-id` of every attempt.

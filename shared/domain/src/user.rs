@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{EmailAddress, TextFault, UserId, text};
+use crate::{EmailAddress, PhoneNumber, TextFault, UserId, text};
 
 /// Someone with an account. The password is not part of it, so that whoever has a user cannot show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,9 +12,18 @@ pub struct User {
     /// Unique among the users that are not deleted.
     pub email: EmailAddress,
     pub address: PostalAddress,
+    /// Not needed for an account; who has none gets no SMS.
+    pub phone: Option<PhoneNumber>,
     pub created_at: DateTime<Utc>,
     /// Counts the user's events; the first is 1.
     pub version: i64,
+}
+
+impl User {
+    /// First and last name.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.first_name.as_str(), self.last_name.as_str())
+    }
 }
 
 /// A user who is to be. The database gives the id.
@@ -36,6 +45,8 @@ pub struct UserChange {
     pub email: Option<EmailAddress>,
     pub password: Option<PasswordHash>,
     pub address: Option<PostalAddress>,
+    /// `Some(None)`: they have one no longer.
+    pub phone: Option<Option<PhoneNumber>>,
 }
 
 /// A first or a last name: 1 to 70 characters.

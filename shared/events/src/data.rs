@@ -102,6 +102,105 @@ impl From<&domain::Message> for Message {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    pub id: domain::OrderId,
+    pub user_id: domain::UserId,
+    pub sequencing_type: String,
+    pub shipping_info: ShippingInfo,
+    /// How the user is told.
+    pub channel: String,
+    #[serde(serialize_with = "rfc3339")]
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShippingInfo {
+    pub delivery_name: String,
+    pub first_line: String,
+    pub second_line: String,
+    pub town: String,
+    pub postcode: String,
+    pub country: String,
+}
+
+impl Data for Order {
+    const SCHEMA: &'static str = "urn:tidings:schema:order:1";
+}
+
+impl From<&domain::Order> for Order {
+    fn from(order: &domain::Order) -> Self {
+        let line = |line: &domain::ShippingLine| line.as_str().to_owned();
+        Self {
+            id: order.id,
+            user_id: order.user,
+            sequencing_type: order.sequencing.as_str().to_owned(),
+            shipping_info: ShippingInfo {
+                delivery_name: line(&order.shipping.delivery_name),
+                first_line: line(&order.shipping.first_line),
+                second_line: line(&order.shipping.second_line),
+                town: line(&order.shipping.town),
+                postcode: line(&order.shipping.postcode),
+                country: line(&order.shipping.country),
+            },
+            channel: order.channel.as_str().to_owned(),
+            created_at: order.created_at,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    pub id: domain::NotificationId,
+    pub user_id: domain::UserId,
+    /// `null` if it is not about an order.
+    pub order_id: Option<domain::OrderId>,
+    /// The one by which it goes out.
+    pub channel: String,
+    /// The one that was asked for.
+    pub requested_channel: String,
+    /// Why the two differ; `null` where they do not.
+    pub fallback: Option<String>,
+    /// `null` if the user was deleted before.
+    pub recipient: Option<String>,
+    pub message: String,
+    /// `requested`, `sent` or `failed`.
+    pub status: String,
+    pub attempts: i32,
+    /// What the provider said to the last attempt, or why it could not be asked; `null` before the first.
+    pub answer: Option<String>,
+    #[serde(serialize_with = "rfc3339")]
+    pub created_at: DateTime<Utc>,
+    /// `null` until the notification is sent.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub sent_at: Option<DateTime<Utc>>,
+}
+
+impl Data for Notification {
+    const SCHEMA: &'static str = "urn:tidings:schema:notification:1";
+}
+
+impl From<&domain::Notification> for Notification {
+    fn from(notification: &domain::Notification) -> Self {
+        let route = &notification.route;
+        Self {
+            id: notification.id,
+            user_id: notification.user,
+            order_id: notification.order,
+            channel: route.channel.as_str().to_owned(),
+            requested_channel: notification.wanted.as_str().to_owned(),
+            fallback: route.fallback.clone(),
+            recipient: route.recipient.clone(),
+            message: notification.message.as_str().to_owned(),
+            status: notification.status.as_str().to_owned(),
+            attempts: notification.attempts,
+            answer: notification.answer.clone(),
+            created_at: notification.created_at,
+            sent_at: notification.sent_at,
+        }
+    }
+}
+
 /// An endpoint without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookEndpoint {

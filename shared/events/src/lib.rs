@@ -12,13 +12,15 @@ pub mod data;
 mod outbox;
 mod record;
 mod registry;
+pub mod rules;
 mod topic;
 
 pub use outbox::{Granted, Outbox, OutboxEntry, ShardLease};
 pub use record::{DecodeError, EventRecord, Origin, RawRecord};
 pub use registry::{
     Action, ApiKeyCreated, ApiKeyRevoked, ContactCreated, ContactDeleted, ContactUpdated, Event, EventType,
-    MessageDelivered, MessageFailed, MessageQueued, REGISTRY, Resource, UserCreated, UserDeleted, UserUpdated,
-    WebhookEndpointCreated, WebhookEndpointDeleted, WebhookEndpointDisabled, WebhookEndpointUpdated,
+    MessageDelivered, MessageFailed, MessageQueued, NotificationFailed, NotificationRequested, NotificationSent,
+    OrderPlaced, REGISTRY, Resource, UserCreated, UserDeleted, UserUpdated, WebhookEndpointCreated,
+    WebhookEndpointDeleted, WebhookEndpointDisabled, WebhookEndpointUpdated,
 };
 pub use topic::{TOPICS, Topic};

@@ -1,5 +1,5 @@
 use serde::Serialize;
-use tidings_domain::{ApiKey, Contact, Message, WebhookEndpoint};
+use tidings_domain::{ApiKey, Contact, Message, Notification, Order, WebhookEndpoint};
 
 use crate::data::{self, Data, LinkedUser};
 use crate::topic::Topic;
@@ -72,7 +72,7 @@ macro_rules! resources {
     )*};
 }
 
-resources!(ApiKey, Contact, Message, WebhookEndpoint);
+resources!(ApiKey, Contact, Message, Order, Notification, WebhookEndpoint);
 
 impl Resource for LinkedUser {
     type Data = data::User;
@@ -138,6 +138,13 @@ events! {
     MessageDelivered(Message): "tidings.message.delivered" on Messages, Update;
     /// The receiver did not acknowledge the message in any attempt.
     MessageFailed(Message): "tidings.message.failed" on Messages, Update;
+    OrderPlaced(Order): "tidings.order.placed" on Orders, Create;
+    /// A user is to be told something.
+    NotificationRequested(Notification): "tidings.notification.requested" on Notifications, Create;
+    /// The channel's provider took it.
+    NotificationSent(Notification): "tidings.notification.sent" on Notifications, Update;
+    /// The provider refused it, or could not be reached in time; it is not tried again.
+    NotificationFailed(Notification): "tidings.notification.failed" on Notifications, Update;
     WebhookEndpointCreated(WebhookEndpoint): "tidings.webhook-endpoint.created" on Webhooks, Create;
     WebhookEndpointUpdated(WebhookEndpoint): "tidings.webhook-endpoint.updated" on Webhooks, Update;
     /// The endpoint answered 410 or failed for too long, and is sent nothing more.

@@ -6,6 +6,8 @@ pub enum Topic {
     Users,
     Contacts,
     Messages,
+    Orders,
+    Notifications,
     Webhooks,
     ApiKeys,
 }
@@ -15,6 +17,8 @@ pub const TOPICS: &[Topic] = &[
     Topic::Users,
     Topic::Contacts,
     Topic::Messages,
+    Topic::Orders,
+    Topic::Notifications,
     Topic::Webhooks,
     Topic::ApiKeys,
 ];
@@ -25,6 +29,8 @@ impl Topic {
             Self::Users => "users-events",
             Self::Contacts => "contacts-events",
             Self::Messages => "messages-events",
+            Self::Orders => "orders-events",
+            Self::Notifications => "notifications-events",
             Self::Webhooks => "webhooks-events",
             Self::ApiKeys => "api-keys-events",
         }
@@ -34,7 +40,7 @@ impl Topic {
     /// batches, which costs throughput.
     pub const fn partitions(self) -> i32 {
         match self {
-            Self::Users | Self::Contacts | Self::Messages => 3,
+            Self::Users | Self::Contacts | Self::Messages | Self::Orders | Self::Notifications => 3,
             Self::Webhooks | Self::ApiKeys => 1,
         }
     }

@@ -43,6 +43,7 @@ fn samples() -> Vec<EventRecord> {
             last_name: PersonName::parse("Karamazov").unwrap(),
             email: EmailAddress::parse("serge@example.com").unwrap(),
             address: PostalAddress::parse("Paris").unwrap(),
+            phone: Some(PhoneNumber::parse("+41791234567").unwrap()),
             created_at: FixedClock.now(),
             version,
         },
@@ -75,6 +76,63 @@ fn samples() -> Vec<EventRecord> {
         status: MessageStatus::Failed,
         version: 2,
         ..message.clone()
+    };
+    let line = |line: &str| ShippingLine::parse("line", line).unwrap();
+    let order = Order {
+        id: "019b7c3e-0000-7000-8000-00000000000f".parse().unwrap(),
+        user: UserId::from(53),
+        sequencing: SequencingType::parse("whole-exome-sequencing").unwrap(),
+        shipping: ShippingInfo {
+            delivery_name: line("Serge Karamazov"),
+            first_line: line("12 Gloucester Road"),
+            second_line: line(""),
+            town: line("London"),
+            postcode: line("SW7 4TB"),
+            country: line("United Kingdom"),
+        },
+        channel: ChannelName::Sms,
+        created_at: FixedClock.now(),
+        version: 1,
+    };
+    let requested = Notification {
+        id: "019b7c3e-0000-7000-8000-000000000010".parse().unwrap(),
+        user: order.user,
+        order: Some(order.id),
+        wanted: ChannelName::Sms,
+        route: Route {
+            channel: ChannelName::Sms,
+            recipient: Some("+41791234567".into()),
+            fallback: None,
+        },
+        subject: "Your order".into(),
+        message: NotificationText::parse("Hi Serge Karamazov, your order has been successfully placed.").unwrap(),
+        status: NotificationStatus::Requested,
+        attempts: 0,
+        answer: None,
+        created_at: FixedClock.now(),
+        sent_at: None,
+        version: 1,
+    };
+    let sent = Notification {
+        status: NotificationStatus::Sent,
+        attempts: 1,
+        answer: Some("200".into()),
+        sent_at: Some(FixedClock.now()),
+        version: 2,
+        ..requested.clone()
+    };
+    let refused = Notification {
+        order: None,
+        route: Route {
+            channel: ChannelName::Email,
+            recipient: Some("serge@example.com".into()),
+            fallback: Some("the user has no phone number".into()),
+        },
+        status: NotificationStatus::Failed,
+        attempts: 3,
+        answer: Some("503".into()),
+        version: 2,
+        ..requested.clone()
     };
     let endpoint = WebhookEndpoint {
         id: EndpointId::from("019b7c3e-0000-7000-8000-00000000000e".to_owned()),
@@ -128,6 +186,10 @@ fn samples() -> Vec<EventRecord> {
         record(MessageQueued(&message)),
         record(MessageDelivered(&delivered)),
         record(MessageFailed(&failed)),
+        record(OrderPlaced(&order)),
+        record(NotificationRequested(&requested)),
+        record(NotificationSent(&sent)),
+        record(NotificationFailed(&refused)),
         record(WebhookEndpointCreated(&endpoint)),
         record(WebhookEndpointUpdated(&every)),
         record(WebhookEndpointDisabled(&disabled)),

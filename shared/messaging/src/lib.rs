@@ -18,7 +18,7 @@ pub mod topics;
 
 pub use connection::Connection;
 pub use consumer::{ConsumerConfig, ConsumerError, HandleError, Handler};
-pub use milestone::{Milestone, MilestoneError};
+pub use milestone::{Milestone, MilestoneError, has_come_to_now};
 pub use probe::{Probe, ProbeError};
 pub use relay::RelayError;
 pub use topics::TopicsError;

@@ -10,12 +10,17 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
+use tidings_events::Topic;
+use tokio::time::{sleep, timeout};
 
 use crate::Connection;
 use crate::connection::ClientLog;
 
 /// How long the broker may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether a group has come far enough. Consumers commit each second.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// Where topics ended at a moment.
 pub struct Milestone {
@@ -76,6 +81,30 @@ impl Milestone {
             Ok(ends.to_topic_map().iter().all(is_passed))
         })
         .await
+    }
+}
+
+/// Waits until a group has handled everything that lies on these topics now; answers whether it has, which it
+/// may not have after `patience`.
+pub async fn has_come_to_now(connection: &Connection, group: &str, topics: &[Topic], patience: Duration) -> bool {
+    let passing = async {
+        let now = Milestone::set(connection, group, topics.iter().map(|topic| topic.name())).await?;
+        while !now.is_passed().await? {
+            sleep(GLANCE).await;
+        }
+        Ok::<_, MilestoneError>(())
+    };
+    match timeout(patience, passing).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::debug!(
+                group,
+                error = &error as &dyn std::error::Error,
+                "the consumers are not seen"
+            );
+            false
+        }
+        Err(_) => false,
     }
 }
 

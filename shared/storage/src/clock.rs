@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use sea_orm::DbBackend;
-use sea_orm::sea_query::{Expr, ExprTrait, Value};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Value};
+use sea_orm::{ColumnTrait, DbBackend};
 
 /// The present.
 pub(crate) fn now(backend: DbBackend) -> Expr {
@@ -58,4 +58,11 @@ pub(crate) fn has_come(backend: DbBackend, column: Expr) -> Expr {
         _ => now(backend),
     };
     column.lte(now)
+}
+
+/// Whether the time in a column is over, or there is none.
+pub(crate) fn is_over<C: ColumnTrait>(backend: DbBackend, column: C) -> Condition {
+    Condition::any()
+        .add(column.is_null())
+        .add(Expr::col(column).lt(now(backend)))
 }

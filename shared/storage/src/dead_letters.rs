@@ -1,5 +1,7 @@
 //! Records that a consumer could not handle, kept whole until someone has looked at them.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -9,11 +11,12 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use sha2::{Digest, Sha256};
+use tidings_domain::{Clock, new_id};
 use tidings_events::RawRecord;
 use uuid::Uuid;
 
 use crate::entities::dead_letter::{ActiveModel, Column, Entity, Model};
-use crate::{Error, Result, Tx};
+use crate::{Db, Error, Result, Tx};
 
 /// A record that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +55,21 @@ impl TryFrom<Model> for DeadLetter {
             replayed_at: row.replayed_at,
         })
     }
+}
+
+/// Sets a record aside in a transaction of its own. A second time changes nothing.
+pub async fn set_aside(
+    db: &Db,
+    clock: &Arc<dyn Clock>,
+    consumer: &'static str,
+    record: &RawRecord,
+    reason: &str,
+) -> Result<()> {
+    let (clock, record, reason) = (clock.clone(), record.clone(), reason.to_owned());
+    db.write(move |tx| {
+        Box::pin(async move { insert(tx, new_id(&*clock), consumer, &record, &reason, clock.now()).await })
+    })
+    .await
 }
 
 /// Sets a record aside. A second time changes nothing.

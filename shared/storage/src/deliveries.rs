@@ -17,12 +17,10 @@ mod settle;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sea_orm::sea_query::{
-    Condition, Expr, ExprTrait, LockBehavior, LockType, OnConflict, Query, SelectStatement, UnionType,
-};
+use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, OnConflict, Query, SelectStatement, UnionType};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
 };
 use tidings_domain::{Attempt, AttemptResult, DeliveryId, EndpointId, EventId, MessageId};
 use uuid::Uuid;
@@ -30,7 +28,7 @@ use uuid::Uuid;
 pub use self::settle::{Outcome, Settled, Verdict, settle};
 use crate::entities::delivery::{self, Column, Entity};
 use crate::entities::{delivery_attempt, webhook_endpoint};
-use crate::{Result, Tx, bulk, clock};
+use crate::{Backlog, Result, Tx, backlog, bulk, clock};
 
 /// How long a worker has a delivery to itself. Longer than an attempt may take.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -133,7 +131,7 @@ fn due_to(backend: DbBackend, endpoint: &EndpointId, limit: u64) -> SelectStatem
         .filter(Expr::exists(is_sent_anything))
         .filter(is_pending())
         .filter(clock::has_come(backend, Expr::col(Column::DueAt)))
-        .filter(unleased(backend))
+        .filter(clock::is_over(backend, Column::LeasedUntil))
         .order_by_asc(Column::DueAt)
         .limit(limit)
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
@@ -168,12 +166,6 @@ fn leased(row: delivery::Model, token: Uuid) -> Leased {
     }
 }
 
-fn unleased(backend: DbBackend) -> Condition {
-    Condition::any()
-        .add(Column::LeasedUntil.is_null())
-        .add(Expr::col(Column::LeasedUntil).lt(clock::now(backend)))
-}
-
 /// In how long the next delivery that nobody works on is due, zero if one is due already: for each
 /// endpoint that is owed any, but for those that are disabled or named.
 ///
@@ -189,7 +181,7 @@ pub async fn next_due(conn: &impl ConnectionTrait, except: &[EndpointId]) -> Res
                 .eq(Expr::col((webhook_endpoint::Entity, webhook_endpoint::Column::Id))),
         )
         .filter(is_pending())
-        .filter(unleased(backend))
+        .filter(clock::is_over(backend, Column::LeasedUntil))
         .order_by_asc(due_at)
         .limit(1)
         .into_query();
@@ -268,40 +260,13 @@ pub async fn clear_leases(tx: &Tx<'_>) -> Result<u64> {
     Ok(update.exec(tx.conn()).await?.rows_affected)
 }
 
-/// What is still to be done.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Backlog {
-    pub pending: i64,
-    /// For how long the one that is due the longest has been due, in seconds; 0 if none is due.
-    pub lag_seconds: f64,
-}
-
-#[derive(FromQueryResult)]
-struct BacklogRow {
-    pending: i64,
-    oldest: Option<f64>,
-}
-
 /// Looks at what is pending for endpoints that are enabled.
 pub async fn backlog(conn: &impl ConnectionTrait) -> Result<Backlog> {
-    let backend = conn.get_database_backend();
-    let first_due = Expr::col((Entity, Column::DueAt)).min();
-    let row = Entity::find()
-        .select_only()
-        // Of columns that the index on what is pending has, so that no row need be read.
-        .expr_as(Expr::col((Entity, Column::DueAt)).count(), "pending")
-        .expr_as(clock::seconds_since(backend, first_due), "oldest")
+    let pending = Entity::find()
         .inner_join_endpoints()
         .filter(is_pending())
-        .filter(webhook_endpoint::Column::State.eq("enabled"))
-        .into_model::<BacklogRow>()
-        .one(conn)
-        .await?;
-    let (pending, oldest) = row.map_or((0, None), |row| (row.pending, row.oldest));
-    Ok(Backlog {
-        pending,
-        lag_seconds: oldest.unwrap_or_default().max(0.0),
-    })
+        .filter(webhook_endpoint::Column::State.eq("enabled"));
+    backlog::measure(conn, pending, Expr::col((Entity, Column::DueAt))).await
 }
 
 trait JoinEndpoints {

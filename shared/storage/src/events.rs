@@ -1,6 +1,6 @@
 //! The events themselves, written once and kept for retries, replays and readers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +8,7 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
 use tidings_domain::EventId;
-use tidings_events::{EventRecord, Origin};
+use tidings_events::{Event, EventRecord, Origin};
 use uuid::Uuid;
 
 use crate::entities::event::{ActiveModel, Column, Entity, Model};
@@ -74,6 +74,42 @@ pub async fn find_all(conn: &impl ConnectionTrait, ids: &[EventId]) -> Result<Ha
     rows.into_iter()
         .map(|row| Ok((row.id.into(), EventRecord::try_from(row)?)))
         .collect()
+}
+
+/// The events of one type about the aggregates with these keys.
+pub(crate) async fn about<E: Event>(
+    conn: &impl ConnectionTrait,
+    keys: impl IntoIterator<Item = String>,
+) -> Result<Vec<EventId>> {
+    let events = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Topic.eq(E::TOPIC.name()))
+        .filter(Column::Key.is_in(keys))
+        .filter(Column::EventType.eq(E::TYPE))
+        .order_by_asc(Column::Id);
+    let events: Vec<Uuid> = events.into_tuple().all(conn).await?;
+    Ok(events.into_iter().map(EventId::from).collect())
+}
+
+/// Those of these events that neither wait to be published nor stand in this column.
+pub(crate) async fn missing_in<E: EntityTrait>(
+    conn: &impl ConnectionTrait,
+    events: &[EventId],
+    column: E::Column,
+) -> Result<Vec<EventId>> {
+    let ids = || events.iter().map(|id| id.as_uuid());
+    // First those that wait, then those that are planned, which is the way an event takes. Once for all
+    // of them: there may be more in the outbox than should be looked through for each.
+    let waiting = outbox::Entity::find()
+        .select_only()
+        .column(outbox::Column::EventId)
+        .filter(outbox::Column::EventId.is_in(ids()));
+    let mut known: HashSet<Uuid> = waiting.into_tuple::<Uuid>().all(conn).await?.into_iter().collect();
+    let planned = E::find().select_only().column(column).filter(column.is_in(ids()));
+    known.extend(planned.into_tuple::<Uuid>().all(conn).await?);
+    let missing = events.iter().filter(|id| !known.contains(&id.as_uuid()));
+    Ok(missing.copied().collect())
 }
 
 /// Drops events that are kept no longer, the oldest first and `limit` at most; answers how many. One

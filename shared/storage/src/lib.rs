@@ -8,6 +8,7 @@
 
 pub mod api_keys;
 pub mod audit;
+mod backlog;
 mod bulk;
 mod clock;
 pub mod contacts;
@@ -20,10 +21,13 @@ mod error;
 pub mod events;
 pub mod idempotency;
 pub mod messages;
+pub mod notifications;
+pub mod orders;
 pub mod outbox;
 mod place;
 pub mod users;
 
+pub use backlog::Backlog;
 pub use db::{Db, Location, Turn, Tx};
 pub use error::{Error, may_open_later, why_not_open};
 pub use place::Place;

@@ -1,18 +1,17 @@
 //! Messages.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Value};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tidings_domain::{Content, EventId, Message, MessageId, MessageStatus};
-use tidings_events::{Event, MessageQueued, Topic};
+use tidings_events::MessageQueued;
 use uuid::Uuid;
 
+use crate::entities::delivery;
 use crate::entities::message::{ActiveModel, Column, Entity, Model};
-use crate::entities::{delivery, event, outbox};
-use crate::{Error, Result, Tx, bulk, clock};
+use crate::{Error, Result, Tx, bulk, clock, events};
 
 impl TryFrom<Model> for Message {
     type Error = Error;
@@ -130,33 +129,12 @@ pub async fn forgotten(
         return Ok((None, Vec::new()));
     };
 
-    let events = event::Entity::find()
-        .select_only()
-        .column(event::Column::Id)
-        .filter(event::Column::Topic.eq(Topic::Messages.name()))
-        .filter(event::Column::Key.is_in(queued.iter().map(Uuid::to_string)))
-        .filter(event::Column::EventType.eq(MessageQueued::TYPE))
-        .order_by_asc(event::Column::Id);
-    let events: Vec<Uuid> = events.into_tuple().all(conn).await?;
-    let events: Vec<_> = events.into_iter().map(EventId::from).collect();
+    let keys = queued.iter().map(Uuid::to_string);
+    let events = events::about::<MessageQueued<'_>>(conn, keys).await?;
     Ok((Some(last.into()), unattended(conn, &events).await?))
 }
 
 /// Those of these events that neither wait to be published nor have a delivery.
 pub async fn unattended(conn: &impl ConnectionTrait, events: &[EventId]) -> Result<Vec<EventId>> {
-    let ids = || events.iter().map(|id| id.as_uuid());
-    // First those that wait, then those that are planned, which is the way an event takes. Once for all
-    // of them: there may be more in the outbox than should be looked through for each.
-    let waiting = outbox::Entity::find()
-        .select_only()
-        .column(outbox::Column::EventId)
-        .filter(outbox::Column::EventId.is_in(ids()));
-    let mut known: HashSet<Uuid> = waiting.into_tuple::<Uuid>().all(conn).await?.into_iter().collect();
-    let planned = delivery::Entity::find()
-        .select_only()
-        .column(delivery::Column::EventId)
-        .filter(delivery::Column::EventId.is_in(ids()));
-    known.extend(planned.into_tuple::<Uuid>().all(conn).await?);
-    let unattended = events.iter().filter(|id| !known.contains(&id.as_uuid()));
-    Ok(unattended.copied().collect())
+    events::missing_in::<delivery::Entity>(conn, events, delivery::Column::EventId).await
 }

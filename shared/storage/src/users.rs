@@ -3,18 +3,20 @@
 
 mod filter;
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
     TryInsertResult,
 };
-use tidings_domain::{EmailAddress, NewUser, PersonName, PostalAddress, User, UserChange, UserId};
+use tidings_domain::{EmailAddress, NewUser, PersonName, PhoneNumber, PostalAddress, User, UserChange, UserId};
 
 pub use self::filter::{Sort, SortBy, UserFilter};
 use self::filter::{fold, words};
 use crate::entities::user::{ActiveModel, Column, Entity, Model};
-use crate::{Error, Result, Tx};
+use crate::{Error, Result, Tx, bulk};
 
 impl TryFrom<Model> for User {
     type Error = Error;
@@ -26,13 +28,17 @@ impl TryFrom<Model> for User {
             last_name: PersonName::parse(row.last_name).map_err(|_| corrupt("last name"))?,
             email: EmailAddress::parse(row.email).map_err(|_| corrupt("email"))?,
             address: PostalAddress::parse(row.address).map_err(|_| corrupt("address"))?,
+            phone: match row.phone {
+                Some(phone) => Some(PhoneNumber::parse(phone).map_err(|_| corrupt("phone"))?),
+                None => None,
+            },
             created_at: row.created_at,
             version: row.version,
         })
     }
 }
 
-fn existing() -> sea_orm::Select<Entity> {
+pub(crate) fn existing() -> sea_orm::Select<Entity> {
     Entity::find().filter(Column::DeletedAt.is_null())
 }
 
@@ -68,6 +74,7 @@ pub async fn insert(tx: &Tx<'_>, new: NewUser) -> Result<Option<User>> {
             last_name: new.last_name,
             email: new.email,
             address: new.address,
+            phone: None,
             created_at: new.created_at,
             version: 1,
         }),
@@ -97,6 +104,10 @@ pub async fn update(tx: &Tx<'_>, id: UserId, change: &UserChange) -> Result<Opti
             .col_expr(Column::Address, address.as_str().into())
             .col_expr(Column::AddressWords, words(address.as_str()).into());
     }
+    if let Some(phone) = &change.phone {
+        let phone = phone.as_ref().map(PhoneNumber::as_str);
+        update = update.col_expr(Column::Phone, Expr::value(phone));
+    }
     if let Some(password) = &change.password {
         update = update.col_expr(Column::PasswordHash, password.expose().into());
     }
@@ -122,7 +133,8 @@ pub async fn delete(tx: &Tx<'_>, id: UserId, now: DateTime<Utc>) -> Result<Optio
     user.version += 1;
     let mut wipe = Entity::update_many()
         .col_expr(Column::Version, Expr::value(user.version))
-        .col_expr(Column::DeletedAt, Expr::value(now));
+        .col_expr(Column::DeletedAt, Expr::value(now))
+        .col_expr(Column::Phone, Expr::value(Option::<String>::None));
     for personal in [
         Column::FirstName,
         Column::LastName,
@@ -146,6 +158,26 @@ pub async fn find(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<User
         .await?
         .map(User::try_from)
         .transpose()
+}
+
+/// Users by id; those that do not exist are missing.
+pub async fn find_all(
+    conn: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = UserId>,
+) -> Result<HashMap<UserId, User>> {
+    let ids: HashSet<i64> = ids.into_iter().map(UserId::as_i64).collect();
+    let found = existing().filter(bulk::is_any(conn.get_database_backend(), Column::Id, ids));
+    let found = found.all(conn).await?.into_iter().map(|row| {
+        let user = User::try_from(row)?;
+        Ok((user.id, user))
+    });
+    found.collect()
+}
+
+/// Finds a user who cannot be changed or deleted until the transaction ends.
+pub async fn lock(tx: &Tx<'_>, id: UserId) -> Result<Option<User>> {
+    let found = existing().filter(Column::Id.eq(id.as_i64())).lock_shared();
+    found.one(tx.conn()).await?.map(User::try_from).transpose()
 }
 
 /// Whether a user other than `except` has this email.

@@ -3,29 +3,11 @@ use std::time::Duration;
 
 use tidings_delivery::replay;
 use tidings_domain::{EndpointId, MessageStatus};
-use tidings_events::RawRecord;
 use tidings_storage::deliveries;
 use tidings_testkit::{Behavior, WebhookReceiver, eventually};
 
 use crate::receivers::Gate;
-use crate::stage::{Stage, delivery_id, on_each_database};
-
-/// The record of an event, as it would lie on its topic.
-pub async fn record_of(stage: &Stage, event: tidings_domain::EventId) -> RawRecord {
-    let event = stage.event(event).await;
-    let headers = event.headers();
-    RawRecord {
-        topic: event.topic,
-        partition: 0,
-        offset: 0,
-        key: Some(event.key.into()),
-        value: Some(event.payload),
-        headers: headers
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.into()))
-            .collect(),
-    }
-}
+use crate::stage::{delivery_id, on_each_database};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_share_what_is_due() {
@@ -36,7 +18,7 @@ async fn two_workers_share_what_is_due() {
         // Planned and not leased, as by a worker that had no slots.
         for number in 0..150 {
             let (_, event) = stage.send().await;
-            let record = record_of(&stage, event).await;
+            let record = stage.record_of(event).await;
             let again = async || replay(&stage.db, &stage.clock, &record).await.unwrap();
             assert_eq!(again().await, 1);
             if number == 0 {

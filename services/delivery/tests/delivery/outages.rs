@@ -6,7 +6,6 @@ use tidings_domain::MessageStatus;
 use tidings_storage::{Db, Location, dead_letters};
 use tidings_testkit::{Behavior, TestDatabase, WebhookReceiver, eventually};
 
-use crate::leases::record_of;
 use crate::receivers::{Gate, Wire};
 use crate::stage::{AMPLE, Stage, on_each_database};
 
@@ -176,7 +175,7 @@ async fn a_type_that_nobody_knows_is_no_error() {
         stage.default_endpoint(&default.url()).await;
         stage.endpoint_for(&other.url(), "*").await;
         let (_, event) = stage.send().await;
-        let mut record = record_of(&stage, event).await;
+        let mut record = stage.record_of(event).await;
         for (name, value) in &mut record.headers {
             if name == "ce_type" {
                 *value = Bytes::from_static(b"tidings.message.archived");

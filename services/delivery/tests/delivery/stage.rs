@@ -1,131 +1,63 @@
 //! What the tests happen on.
 
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use sea_orm::Statement;
 use secrecy::SecretString;
-use tempfile::TempDir;
-use tidings_broker::{Broker, Config, Handle};
 use tidings_delivery::{Parts, endpoints};
 use tidings_domain::{
-    Attempt, Clock, Contact, ContactName, Content, DeliveryId, EndpointId, EventId, EventTypes, Message, MessageId,
-    MessageStatus, PhoneNumber, Sender, SystemClock, WebhookEndpoint,
+    Attempt, Contact, ContactName, Content, DeliveryId, EndpointId, EventId, EventTypes, Message, MessageId,
+    MessageStatus, PhoneNumber, Sender, WebhookEndpoint,
 };
-use tidings_events::{EventRecord, MessageQueued, Origin, TOPICS};
-use tidings_messaging::{Connection, relay, topics};
+use tidings_events::{MessageQueued, Origin};
 use tidings_runtime::http_client::OutwardClient;
-use tidings_storage::{ConnectionTrait, Db, contacts, deliveries, events, messages, outbox};
-use tidings_testkit::{TestDatabase, databases, eventually};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tidings_runtime::reach::Reach;
+use tidings_storage::{Db, contacts, deliveries, messages, outbox};
+use tidings_testkit::{Ground, eventually};
 
 pub const SECRET: &str = "mySecret";
 
 /// Ample for an attempt that is meant to be answered.
 pub const AMPLE: Duration = Duration::from_secs(30);
 
-/// A broker, a database, and a relay between them.
-pub struct Stage {
-    pub database: TestDatabase,
-    pub db: Db,
-    pub clock: Arc<dyn Clock>,
-    pub connection: Connection,
-    relay: Option<(CancellationToken, JoinHandle<()>)>,
-    _broker: Handle,
-    _folder: TempDir,
+pub struct Stage(Ground);
+
+pub type Running = tidings_testkit::Running<tidings_delivery::Error>;
+
+impl Deref for Stage {
+    type Target = Ground;
+    fn deref(&self) -> &Ground {
+        &self.0
+    }
 }
 
-/// A service that runs.
-pub struct Running {
-    cancel: CancellationToken,
-    task: JoinHandle<Result<(), tidings_delivery::Error>>,
-}
-
-impl Running {
-    /// Asks it to end, and waits until it has.
-    pub async fn stop(self) {
-        self.cancel.cancel();
-        let ended = tokio::time::timeout(Duration::from_secs(50), self.task).await;
-        ended.expect("the service ends").unwrap().unwrap();
-    }
-
-    /// Waits until it ends by itself.
-    pub async fn ended(self) -> Result<(), tidings_delivery::Error> {
-        self.task.await.unwrap()
-    }
-
-    /// Ends it as a crash would.
-    pub async fn crash(self) {
-        self.task.abort();
-        let _ = self.task.await;
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut Ground {
+        &mut self.0
     }
 }
 
 /// Runs a test on each database there is.
 pub async fn on_each_database(test: impl AsyncFn(Stage)) {
-    for database in databases().await {
-        let name = database.name;
-        let stage = Stage::set(database).await;
-        println!("on {name}");
-        test(stage).await;
-    }
+    Ground::on_each_database(async |ground| test(Stage(ground)).await).await;
 }
 
 impl Stage {
-    async fn set(database: TestDatabase) -> Self {
-        let folder = TempDir::new().unwrap();
-        let mut config = Config::new(([127, 0, 0, 1], 0).into(), folder.path());
-        config.initial_rebalance_delay = Duration::ZERO;
-        let broker = Broker::start(config).await.unwrap();
-        let connection = Connection::plain(broker.addr().to_string());
-        topics::ensure(&connection, TOPICS).await.unwrap();
-        let mut stage = Self {
-            db: database.db.clone(),
-            database,
-            clock: Arc::new(SystemClock),
-            connection,
-            relay: None,
-            _broker: broker,
-            _folder: folder,
-        };
-        stage.start_relay();
-        stage
-    }
-
-    pub fn start_relay(&mut self) {
-        let cancel = CancellationToken::new();
-        let (db, connection, stop) = (self.db.clone(), self.connection.clone(), cancel.clone());
-        let task = tokio::spawn(async move {
-            let outbox = outbox::RelayOutbox::new(db);
-            relay::run(outbox, &connection, stop).await.unwrap();
-        });
-        self.relay = Some((cancel, task));
-    }
-
-    pub async fn stop_relay(&mut self) {
-        let (cancel, task) = self.relay.take().expect("there is a relay");
-        cancel.cancel();
-        task.await.unwrap();
-    }
-
     /// Starts the service.
     pub fn run(&self, schedule: &str) -> Running {
         self.run_with(self.db.clone(), schedule, AMPLE)
     }
 
     pub fn run_with(&self, db: Db, schedule: &str, attempt_timeout: Duration) -> Running {
-        let cancel = CancellationToken::new();
         let parts = Parts {
             db,
             clock: self.clock.clone(),
             connection: self.connection.clone(),
-            client: OutwardClient::new(vec!["127.0.0.0/8".parse().unwrap()]).unwrap(),
+            client: OutwardClient::new(Reach::loopback()).unwrap(),
             schedule: schedule.parse().unwrap(),
             attempt_timeout,
         };
-        let task = tokio::spawn(tidings_delivery::run(parts, cancel.clone()));
-        Running { cancel, task }
+        Running::start(|cancel| tidings_delivery::run(parts, cancel))
     }
 
     /// Makes this receiver the default one.
@@ -205,11 +137,6 @@ impl Stage {
         .await
     }
 
-    pub async fn event(&self, id: EventId) -> EventRecord {
-        let mut found = events::find_all(self.db.read(), &[id]).await.unwrap();
-        found.remove(&id).unwrap()
-    }
-
     /// The attempts to deliver an event to one endpoint.
     pub async fn attempts(&self, event: EventId, endpoint: &EndpointId) -> Vec<Attempt> {
         let attempts = deliveries::attempts(self.db.read(), event).await.unwrap();
@@ -233,15 +160,6 @@ impl Stage {
             if found == expected { Ok(()) } else { Err(found) }
         })
         .await;
-    }
-
-    /// The types of all events of one aggregate, in order.
-    pub async fn history(&self, key: &str) -> Vec<String> {
-        let sql = format!("SELECT event_type FROM events WHERE key = '{key}' ORDER BY sequence");
-        let statement = Statement::from_string(self.db.read().get_database_backend(), sql);
-        let rows = self.db.read().query_all_raw(statement).await.unwrap();
-        let types = rows.iter().map(|row| row.try_get("", "event_type").unwrap());
-        types.collect()
     }
 }
 

@@ -200,6 +200,7 @@ pub(crate) async fn update(
         email: parsed.email,
         password,
         address: parsed.address,
+        phone: None,
     };
     let clock = app.clock.clone();
     app.write(move |tx| {

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tidings_domain::{Clock, Country};
 use tidings_runtime::http_client::{BuildError, HeaderMap, OutwardClient, Url};
+use tidings_runtime::reach::Reach;
 
 use super::breaker::Breaker;
 use super::{GeoLocator, Unlocated, count};
@@ -66,12 +67,10 @@ struct Answer {
 
 impl WebService {
     pub(super) fn new(url: SecretString, tuning: Tuning, clock: Arc<dyn Clock>) -> Result<Self, BuildError> {
-        // The URL comes from whoever runs this process, who may have the service in the house.
-        let anywhere = vec![ipnet::Ipv4Net::default().into(), ipnet::Ipv6Net::default().into()];
         Ok(Self {
             url,
             deadline: tuning.deadline,
-            client: OutwardClient::new(anywhere)?,
+            client: OutwardClient::new(Reach::Anything)?,
             clock,
             breaker: Breaker::new(tuning.failures, tuning.pause),
             cache: Cache::builder().max_capacity(CACHED).time_to_live(tuning.kept).build(),

@@ -9,6 +9,7 @@ use tidings_gateway::Gateway;
 use tidings_gateway::location::{Locator, LocatorError, Tuning};
 use tidings_messaging::{TopicsError, relay, topics};
 use tidings_runtime::http_client::OutwardClient;
+use tidings_runtime::reach::Reach;
 use tidings_runtime::shutdown::Supervisor;
 use tidings_storage::outbox::{self, RelayOutbox};
 use tidings_storage::{Db, Location};
@@ -143,7 +144,8 @@ fn spawn_gateway(gateway: Gateway, parts: &Parts, locator: Locator, supervisor: 
 
 fn spawn_delivery(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
     let settings = &parts.settings;
-    let client = OutwardClient::new(settings.webhook_allow.clone())?;
+    let and = settings.webhook_allow.clone();
+    let client = OutwardClient::new(Reach::Public { and })?;
     let (clock, connection) = (parts.clock.clone(), parts.connection.clone());
     let (schedule, attempt_timeout) = (settings.retry_schedule.clone(), settings.attempt_timeout);
     let (ground, cancel) = (parts.ground(), supervisor.token());

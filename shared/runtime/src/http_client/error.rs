@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::CONNECT_TIMEOUT;
-use super::resolver::AllForbidden;
+use crate::reach::{Forbidden, Reason};
 
 /// Why a client could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -19,11 +19,11 @@ pub enum CallError {
     Unsuitable { reason: &'static str },
 
     /// The host's address must not be called; nothing was sent.
-    #[error("{host} is not allowed: {address} is {reason}, and TIDINGS_WEBHOOK_ALLOW does not name it")]
+    #[error("{host} is not allowed: {address} is {reason}")]
     Forbidden {
         host: String,
         address: IpAddr,
-        reason: &'static str,
+        reason: Reason,
     },
 
     /// The whole answer did not come in time. The request may have been received.
@@ -42,11 +42,11 @@ pub enum CallError {
 impl CallError {
     pub(super) fn from_send(error: &reqwest::Error, host: &str) -> Self {
         let host = host.to_owned();
-        if let Some(AllForbidden { address, reason }) = chain(error).find_map(|cause| cause.downcast_ref()) {
+        if let Some(Forbidden { address, reason }) = chain(error).find_map(|cause| cause.downcast_ref()) {
             return Self::Forbidden {
                 host,
                 address: *address,
-                reason,
+                reason: *reason,
             };
         }
         if error.is_connect() && error.is_timeout() {

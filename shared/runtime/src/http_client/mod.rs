@@ -3,27 +3,25 @@
 //! Guaranteed for every call:
 //! - It ends by its deadline, which covers the name's resolution, the connection and the whole answer; a
 //!   receiver that sends a byte now and then gains nothing by it.
-//! - It reaches public addresses and the networks given to [`OutwardClient::new`], nothing else. Addresses
-//!   are judged when a connection is made, so a name that resolves differently the second time is judged
-//!   again. Redirects are not followed and no proxy is used, so no one else chooses where it goes.
+//! - It reaches what the client's [`Reach`] admits, nothing else. Addresses are judged when a connection is
+//!   made. Redirects are not followed and no proxy is used, so no one else chooses where it goes.
 //! - At most [`BODY_LIMIT`] bytes of an answer's body are read.
 //! - Errors name the host but neither path, query nor headers, which may hold secrets.
 //!
 //! Not guaranteed: that a call which ended with an error was not received. The name is resolved by the
 //! operating system on a thread of its own, which may outlast the deadline even though the call does not.
 //!
-//! Limits and timeouts here may be changed freely. The vetting must stay in front of every connection: a
+//! Limits and timeouts here may be changed freely. The resolver must stay in front of every connection: a
 //! second client beside this one would be a way around it.
 
-mod address;
 mod answer;
 mod error;
-mod resolver;
+mod target;
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use tidings_domain::Clock;
 use tokio::time::{Instant, timeout_at};
@@ -34,8 +32,9 @@ pub use error::{BuildError, CallError};
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use url::Url;
 
-use address::Vetting;
-use resolver::VettingResolver;
+#[cfg(doc)]
+use crate::reach::Reach;
+use crate::reach::{Resolver, Unresolved};
 
 /// A connection that is not made by then will not be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,15 +48,16 @@ const HEADER_LIMIT: u32 = 16 * 1024;
 #[derive(Debug, Clone)]
 pub struct OutwardClient {
     client: reqwest::Client,
-    vetting: Arc<Vetting>,
+    resolver: Resolver,
 }
 
 impl OutwardClient {
-    /// A client that may reach the networks in `allow` although they are not public.
-    pub fn new(allow: Vec<IpNet>) -> Result<Self, BuildError> {
+    /// A client for what this resolver admits; a [`Reach`] alone is one that asks the operating system for
+    /// names.
+    pub fn new(resolver: impl Into<Resolver>) -> Result<Self, BuildError> {
         install_crypto_provider();
-        let vetting = Arc::new(Vetting::new(allow));
-        let client = match builder(&vetting).build() {
+        let resolver = resolver.into();
+        let client = match builder(&resolver).build() {
             Ok(client) => client,
             Err(error) => {
                 // The usual reason is a machine without certificates. Plain HTTP still works there.
@@ -65,10 +65,10 @@ impl OutwardClient {
                     error = &error as &dyn std::error::Error,
                     "no trusted certificates were found, so every https receiver will be refused"
                 );
-                builder(&vetting).tls_certs_only([]).build().map_err(BuildError)?
+                builder(&resolver).tls_certs_only([]).build().map_err(BuildError)?
             }
         };
-        Ok(Self { client, vetting })
+        Ok(Self { client, resolver })
     }
 
     /// Sends one POST. The clock is needed for a `Retry-After` that names a time of day.
@@ -103,7 +103,7 @@ impl OutwardClient {
         deadline: Duration,
         clock: &dyn Clock,
     ) -> Result<Answer, CallError> {
-        let host = self.vetting.check_url(url)?;
+        let host = target::host(url, &self.resolver)?;
         let end = Instant::now() + deadline;
         let call = async {
             let response = request
@@ -128,15 +128,35 @@ pub fn install_crypto_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-fn builder(vetting: &Arc<Vetting>) -> reqwest::ClientBuilder {
+fn builder(resolver: &Resolver) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("Tidings/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
         .no_proxy()
         .referer(false)
-        .dns_resolver(VettingResolver::new(vetting.clone()))
+        .dns_resolver(Vetted(resolver.clone()))
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_max_idle_per_host(IDLE_PER_HOST)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .http2_max_header_list_size(HEADER_LIMIT)
+}
+
+/// The resolver as `reqwest` wants it.
+struct Vetted(Resolver);
+
+impl Resolve for Vetted {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.0.clone();
+        Box::pin(async move {
+            let admitted = match resolver.resolve(name.as_str()).await {
+                Ok(admitted) => admitted,
+                // Bare, so that the reason of a call that failed can be told by its root.
+                Err(Unresolved::Forbidden(forbidden)) => return Err(forbidden.into()),
+                Err(Unresolved::Unknown(error)) => return Err(error.into()),
+            };
+            // Port 0 is replaced by the URL's.
+            let sockets = admitted.into_iter().map(|address| SocketAddr::new(address, 0));
+            Ok(Box::new(sockets) as Addrs)
+        })
+    }
 }

@@ -47,6 +47,9 @@ pub enum SettingsError {
     #[error("{name} is not set, and the production profile has no default for it; set it to {example}")]
     Missing { name: &'static str, example: &'static str },
 
+    #[error("{one} and {other} are both set, and only one of them can be used; unset the other")]
+    Both { one: &'static str, other: &'static str },
+
     #[error("{name} ({origin}): the well-known demo value is refused in the production profile; set it to {example}")]
     Demo {
         name: &'static str,

@@ -10,6 +10,7 @@
 mod docs;
 mod error;
 mod parse;
+mod providers;
 mod sources;
 mod table;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use tidings_domain::{Country, RetrySchedule, WebhookUrl};
 
 pub use docs::markdown_table;
 pub use error::{SettingsError, Source};
+pub use providers::{Provider, Providers, Smtp};
 use sources::Sources;
 pub use table::{Fallback, Setting, TABLE};
 
@@ -89,6 +91,7 @@ pub struct Settings {
     pub webhook_url: Option<WebhookUrl>,
     pub webhook_secret: SecretString,
     pub retry_schedule: RetrySchedule,
+    pub providers: Providers,
 }
 
 impl Settings {
@@ -141,6 +144,7 @@ impl Settings {
             webhook_url: from.optional("WEBHOOK_URL", parse::from_str)?,
             webhook_secret: from.secret("WEBHOOK_SECRET", parse::secret)?,
             retry_schedule: from.required("TIDINGS_RETRY_SCHEDULE", parse::from_str)?,
+            providers: Providers::read(&from)?,
         })
     }
 

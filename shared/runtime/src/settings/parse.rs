@@ -84,6 +84,64 @@ pub(super) fn api_key(text: &str) -> Result<SecretString, String> {
     Ok(text.into())
 }
 
+/// It goes into an HTTP header as one word.
+pub(super) fn token(text: &str) -> Result<SecretString, String> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.into());
+    }
+    Err("a token consists of visible ASCII characters, without spaces".to_owned())
+}
+
+/// It may contain a key, so it is not repeated.
+pub(super) fn provider_url(text: &str) -> Result<SecretString, String> {
+    let text = text.trim();
+    match Url::parse(text) {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => Err(
+            "the URL must not contain a user name or password; the provider's token is a setting of its own".to_owned(),
+        ),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.into()),
+        _ => Err("the URL must begin with http:// or https:// and name a host".to_owned()),
+    }
+}
+
+/// It may contain a password, so it is not repeated.
+pub(super) fn smtp_url(text: &str) -> Result<SecretString, String> {
+    let text = text.trim();
+    let url = Url::parse(text).map_err(|error| {
+        format!(
+            "the URL cannot be read: {error} (in a password, write characters such as `@`, `/` and `%` percent-encoded)"
+        )
+    })?;
+    let parameters: Vec<_> = url.query_pairs().collect();
+    let parameters: Vec<_> = parameters.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+    match (url.scheme(), &parameters[..]) {
+        _ if url.host_str().is_none_or(str::is_empty) => Err("the URL must name a host".to_owned()),
+        _ if url.username().is_empty() != url.password().is_none() => {
+            Err("a login is a user name and a password: `user:password@` before the host".to_owned())
+        }
+        ("smtp", [] | [("tls", "required" | "opportunistic")]) | ("smtps", []) => Ok(text.into()),
+        _ => Err(
+            "the URL must begin with smtp:// or smtps://, and smtp:// may end with ?tls=required or ?tls=opportunistic"
+                .to_owned(),
+        ),
+    }
+}
+
+/// Roughly: what sends mail reads it in full.
+pub(super) fn sender(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let (_, address) = text.rsplit_once('<').unwrap_or(("", text));
+    let parts = address.trim_end_matches('>').split_once('@');
+    let complete = parts.is_some_and(|(name, domain)| !name.is_empty() && !domain.is_empty());
+    if complete && !text.contains(char::is_control) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{}` is neither an email address nor of the form Name <address>",
+        text.escape_debug()
+    ))
+}
+
 pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
     match text.trim() {
         "true" => Ok(true),

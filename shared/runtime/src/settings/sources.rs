@@ -161,6 +161,21 @@ impl Profiled<'_> {
         name: &'static str,
         parse: impl Fn(&str) -> Result<SecretString, String>,
     ) -> Result<SecretString, SettingsError> {
+        self.refuse_demo(name)?;
+        self.required(name, parse)
+    }
+
+    /// The same for one that may be without a value.
+    pub(super) fn optional_secret(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<SecretString, String>,
+    ) -> Result<Option<SecretString>, SettingsError> {
+        self.refuse_demo(name)?;
+        self.optional(name, parse)
+    }
+
+    fn refuse_demo(&self, name: &'static str) -> Result<(), SettingsError> {
         if let (Some(setting), Some((text, origin)), Profile::Production) =
             (table::find(name), self.sources.found.get(name), self.profile)
             && setting.demo == Some(text.trim())
@@ -171,6 +186,6 @@ impl Profiled<'_> {
                 example: setting.example,
             });
         }
-        self.required(name, parse)
+        Ok(())
     }
 }

@@ -189,7 +189,7 @@ pub const TABLE: &[Setting] = &[
             "TIDINGS_ATTEMPT_TIMEOUT",
             Value("2s"),
             "15s",
-            "How long one delivery attempt may take in all, the receiver's answer included. Less than `60s`.",
+            "How long one attempt may take in all, the answer of the webhook's receiver or the provider included. Less than `60s`.",
         )
     },
     setting(
@@ -214,7 +214,62 @@ pub const TABLE: &[Setting] = &[
             "TIDINGS_RETRY_SCHEDULE",
             Value("0s,1s,3s"),
             "0s,5s,5m",
-            "The delay before each delivery attempt, separated by commas. There are as many attempts as entries.",
+            "The delay before each attempt to deliver a webhook or a notification, separated by commas. There are as many \
+             attempts as entries.",
+        )
+    },
+    Setting {
+        production: Unset("no email is sent"),
+        ..setting(
+            "EMAIL_PROVIDER_URL",
+            Unset("the sandbox on the gateway's port"),
+            "https://email.example/send",
+            "Who passes email on, by `POST` of `recipient` and `message`.",
+        )
+    },
+    Setting {
+        production: Unset("needed with `EMAIL_PROVIDER_URL`"),
+        demo: Some("7lPIazekwQu7Raz7FqBQmsLvlH29IDwG"),
+        ..setting(
+            "EMAIL_PROVIDER_TOKEN",
+            Value("7lPIazekwQu7Raz7FqBQmsLvlH29IDwG"),
+            "the-token-from-your-provider",
+            "The bearer token for `EMAIL_PROVIDER_URL`; the sandbox asks for it, too. Production refuses the demo value.",
+        )
+    },
+    setting(
+        "EMAIL_SMTP_URL",
+        Unset("none"),
+        "smtp://user:password@mail.example?tls=required",
+        "A mail server, instead of `EMAIL_PROVIDER_URL`: `smtps://…`, `smtp://…?tls=required` for STARTTLS (`opportunistic`: \
+         if the server offers it), or `smtp://…` without encryption. A login goes before the host.",
+    ),
+    Setting {
+        production: Unset("needed with `EMAIL_SMTP_URL`"),
+        ..setting(
+            "EMAIL_FROM",
+            Value("Tidings <tidings@localhost>"),
+            "Kits <kits@example.com>",
+            "Whom mail by `EMAIL_SMTP_URL` comes from.",
+        )
+    },
+    Setting {
+        production: Unset("no SMS is sent"),
+        ..setting(
+            "SMS_PROVIDER_URL",
+            Unset("the sandbox on the gateway's port"),
+            "https://sms.example/send",
+            "Who passes SMS on, by `POST` of `recipient` and `message`.",
+        )
+    },
+    Setting {
+        production: Unset("needed with `SMS_PROVIDER_URL`"),
+        demo: Some("o8deGqg2vTGYXtvIsA05zOW8ywAPBQuB"),
+        ..setting(
+            "SMS_PROVIDER_TOKEN",
+            Value("o8deGqg2vTGYXtvIsA05zOW8ywAPBQuB"),
+            "the-token-from-your-provider",
+            "The bearer token for `SMS_PROVIDER_URL`; the sandbox asks for it, too. Production refuses the demo value.",
         )
     },
 ];

@@ -1,8 +1,13 @@
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use tidings_domain::{Clock, SystemClock};
 use tidings_runtime::http_client::{Answer, BODY_LIMIT, Bytes, CallError, HeaderMap, HeaderValue, OutwardClient, Url};
+use tidings_runtime::reach::{Names, Reach, Resolver};
+use tidings_runtime::telemetry::install_metrics;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -14,11 +19,12 @@ const AMPLE: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(200);
 
 fn loopback_client() -> OutwardClient {
-    OutwardClient::new(vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]).unwrap()
+    let and = vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+    OutwardClient::new(Reach::Public { and }).unwrap()
 }
 
 fn strict_client() -> OutwardClient {
-    OutwardClient::new(Vec::new()).unwrap()
+    OutwardClient::new(Reach::Public { and: Vec::new() }).unwrap()
 }
 
 async fn post(client: &OutwardClient, url: &str, deadline: Duration) -> Result<Answer, CallError> {
@@ -319,6 +325,62 @@ async fn what_is_allowed_is_reached_by_name_and_by_address() {
         .await
         .unwrap_err();
     assert!(matches!(error, CallError::Forbidden { .. }), "{error:?}");
+}
+
+/// Knows a name outside, in every test that must not get there.
+#[derive(Debug)]
+struct Outside;
+
+impl Names for Outside {
+    fn addresses<'a>(&'a self, _: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
+        Box::pin(async {
+            Ok(vec![
+                "8.8.8.8".parse().unwrap(),
+                "2001:4860:4860::8888".parse().unwrap(),
+            ])
+        })
+    }
+}
+
+#[tokio::test]
+async fn who_is_held_to_loopback_calls_nobody_outside() {
+    let client = OutwardClient::new(Resolver::new(Reach::loopback(), Arc::new(Outside))).unwrap();
+    for host in ["8.8.8.8", "[2001:4860:4860::8888]", "provider.example"] {
+        let error = post(&client, &format!("http://{host}/?token=hidden"), AMPLE)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, CallError::Forbidden { .. }), "{host}: {error:?}");
+        assert!(error.to_string().contains("outside the networks"), "{error}");
+        assert_tells_only_the_host(&error);
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_called_beyond_loopback_is_counted_before_it_is() {
+    if !child::is_child() {
+        // Metrics belong to a whole process.
+        let test = "http_client::what_may_be_called_beyond_loopback_is_counted_before_it_is";
+        let output = child::output(test, &[]).await;
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    let metrics = install_metrics();
+    let receiver = Receiver::answering("HTTP/1.1 204 Done\r\n\r\n").await;
+    post_to(&receiver, AMPLE).await.unwrap();
+    let held = Resolver::new(Reach::loopback(), Arc::new(Outside));
+    held.resolve("provider.example").await.unwrap_err();
+    assert!(!metrics.render().contains("beyond_loopback"), "{}", metrics.render());
+
+    let free = Resolver::new(Reach::Anything, Arc::new(Outside));
+    free.resolve("provider.example").await.unwrap();
+    free.resolve("10.0.0.1").await.unwrap();
+    let shown = metrics.render();
+    for line in [
+        "tidings_outward_beyond_loopback_total{scope=\"public\"} 2",
+        "tidings_outward_beyond_loopback_total{scope=\"private\"} 1",
+    ] {
+        assert!(shown.contains(line), "{shown}");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ pub(crate) mod delivery_attempt;
 pub(crate) mod event;
 pub(crate) mod idempotency_key;
 pub(crate) mod message;
+pub(crate) mod notification;
+pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod relay;
 pub(crate) mod relay_lease;

@@ -9,6 +9,7 @@ pub(crate) struct Model {
     pub last_name: String,
     pub email: String,
     pub address: String,
+    pub phone: Option<String>,
     pub password_hash: String,
     pub email_folded: String,
     pub last_name_folded: String,
@@ -26,6 +27,15 @@ impl std::fmt::Debug for Model {
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
-pub(crate) enum Relation {}
+pub(crate) enum Relation {
+    #[sea_orm(has_many = "super::order::Entity")]
+    Orders,
+}
+
+impl Related<super::order::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Orders.def()
+    }
+}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,3 +1,5 @@
+//! When something that waits in the database is due next.
+
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -6,14 +8,14 @@ use tokio::time::{Instant, sleep_until};
 
 /// When something is due next, as far as this process knows.
 #[derive(Debug, Default)]
-pub(crate) struct Agenda {
+pub struct Agenda {
     next: Mutex<Option<Instant>>,
     earlier: Notify,
 }
 
 impl Agenda {
     /// Something is due after this time.
-    pub(crate) fn note(&self, after: Duration) {
+    pub fn note(&self, after: Duration) {
         let due = Instant::now() + after;
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         if next.is_none_or(|known| due < known) {
@@ -23,7 +25,7 @@ impl Agenda {
     }
 
     /// Sleeps until something is due, or until `latest`.
-    pub(crate) async fn wait(&self, latest: Instant) {
+    pub async fn wait(&self, latest: Instant) {
         loop {
             let next = *self.next.lock().unwrap_or_else(PoisonError::into_inner);
             let until = next.map_or(latest, |next| next.min(latest));
@@ -35,7 +37,7 @@ impl Agenda {
     }
 
     /// Forgets what was noted so far, for the caller looks for itself from here on.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

@@ -1,0 +1,93 @@
+//! Looks for orders that were forgotten.
+//!
+//! An order that was placed [`AGE`] ago, whose event was published, and that nobody has planned a notification
+//! for should not exist. If it does, its event is published again under the id it has. That is reported as
+//! the defect it is. What the consumers have not come to yet looks the same, so what is found counts only once
+//! the group has come past everything that lay on its topics by then.
+//!
+//! Each order is looked at once: one that was taken care of stays so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_domain::{EventId, OrderId};
+use tidings_messaging::{Connection, has_come_to_now};
+use tidings_storage::notifications::WORTH_SENDING;
+use tidings_storage::{Db, Error, orders, outbox};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Desk, GROUP, TOPICS};
+
+/// How old an order must be to count as forgotten.
+const AGE: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(60);
+/// Orders looked at in one query, and queries in one pass.
+const PAGE: u64 = 500;
+const PAGES: usize = 20;
+
+/// What one pass came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// The events that are published again.
+    pub published: Vec<EventId>,
+    /// The last order that need not be looked at again.
+    pub last: Option<OrderId>,
+}
+
+/// Publishes again what was forgotten among the orders after `after`, looking at a bounded number; without it,
+/// among those whose users may still be told. Waits for the consumers no longer than `patience`; then the pass
+/// came to nothing, and is to be made again.
+pub async fn sweep(
+    db: &Db,
+    connection: &Connection,
+    after: Option<OrderId>,
+    patience: Duration,
+) -> Result<Swept, Error> {
+    let (mut suspects, mut last) = (Vec::new(), after);
+    for _ in 0..PAGES {
+        let (seen, some) = orders::forgotten(db.read(), AGE, WORTH_SENDING, last, PAGE).await?;
+        suspects.extend(some);
+        if seen == last {
+            break;
+        }
+        last = seen;
+    }
+    let mut published = Vec::new();
+    if suspects.is_empty() {
+        return Ok(Swept { published, last });
+    }
+    if !has_come_to_now(connection, GROUP, TOPICS, patience).await {
+        tracing::debug!(suspects = suspects.len(), "nobody can say yet what was forgotten");
+        return Ok(Swept { published, last: after });
+    }
+    for some in suspects.chunks(PAGE as usize) {
+        let forgotten = orders::unattended(db.read(), some).await?;
+        if forgotten.is_empty() {
+            continue;
+        }
+        let again = forgotten.clone();
+        db.write::<_, Error, _>(move |tx| Box::pin(async move { outbox::enqueue_again(tx, &again).await }))
+            .await?;
+        for event_id in &forgotten {
+            tracing::error!(%event_id, "an order had no notification, its event is published again");
+        }
+        metrics::counter!("tidings_swept_total").increment(forgotten.len() as u64);
+        published.extend(forgotten);
+    }
+    Ok(Swept { published, last })
+}
+
+/// Sweeps every minute until stopped.
+pub(crate) async fn run(desk: &Arc<Desk>, connection: &Connection, stop: &CancellationToken) {
+    let mut timer = interval_at(Instant::now() + EVERY, EVERY);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = None;
+    while stop.run_until_cancelled(timer.tick()).await.is_some() {
+        match stop.run_until_cancelled(sweep(&desk.db, connection, last, EVERY)).await {
+            Some(Ok(swept)) => last = swept.last,
+            Some(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "sweeping failed"),
+            None => break,
+        }
+    }
+}
