@@ -114,3 +114,58 @@ async fn keys_are_made_replaced_and_revoked_beside_a_running_stack() {
         stack.finish().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_secrets_are_encrypted_with_a_key_that_can_be_replaced() {
+    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(mut stack) = stacks.next().await {
+        let added = stack.run(&["endpoints", "add", &receiver.url()]).await;
+        let secret = after(&added, "secret ");
+        assert!(secret.starts_with("whsec_"), "{secret}");
+        for (url, reason) in [
+            ("http://10.0.0.1/hook", "10.0.0.1 is a private address"),
+            ("http://[::ffff:169.254.169.254]/", "a cloud metadata address"),
+        ] {
+            refused(
+                &stack.run(&["endpoints", "add", url]).await,
+                &["the URL cannot be used", reason],
+            );
+        }
+        let file = stack.folder().join("data/encryption.key");
+        let made = std::fs::read_to_string(&file).unwrap();
+        #[cfg(unix)]
+        {
+            let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file).unwrap());
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        let id = stack.send_message(1).await;
+        stack.message_becomes(&id, "delivered").await;
+
+        let new = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
+        assert!(stack.stop().await.success());
+        stack.set("TIDINGS_ENCRYPTION_KEY", Some(&format!("{new},{}", made.trim_end())));
+        stack.up().await;
+        let done = stack.run(&["keys", "reencrypt"]).await;
+        assert!(done.stdout.contains("2 encrypted anew"), "{done:?}");
+        assert!(stack.stop().await.success());
+        stack.set("TIDINGS_ENCRYPTION_KEY", Some(new));
+        std::fs::remove_file(&file).unwrap();
+        stack.up().await;
+        assert!(!file.exists(), "none is made where one is set");
+        let again = stack.run(&["keys", "reencrypt"]).await;
+        assert!(again.stdout.contains("0 encrypted anew, 2 were already"), "{again:?}");
+        let id = stack.send_message(2).await;
+        stack.message_becomes(&id, "delivered").await;
+        stack.settle().await;
+        let kept = stack.kept().await;
+        for secret in [&secret["whsec_".len()..], new, made.trim_end()] {
+            let secret = secret.as_bytes();
+            assert!(
+                !kept.windows(secret.len()).any(|window| window == secret),
+                "a secret was kept"
+            );
+        }
+        stack.finish().await;
+    }
+}

@@ -14,6 +14,7 @@ mod ids;
 mod message;
 mod notification;
 mod order;
+mod sealed;
 mod text;
 mod trace;
 mod user;
@@ -29,6 +30,7 @@ pub use ids::{ApiKeyId, ContactId, DeliveryId, EndpointId, EventId, MessageId, N
 pub use message::{Content, Message, MessageStatus, Sender};
 pub use notification::{ChannelName, Notification, NotificationStatus, NotificationText, Route};
 pub use order::{Order, SequencingType, ShippingInfo, ShippingLine};
+pub use sealed::SealedSecret;
 pub use text::TextFault;
 pub use trace::{CorrelationId, TraceParent};
 pub use user::{NewUser, Password, PasswordHash, PersonName, PostalAddress, User, UserChange};

@@ -137,7 +137,7 @@ fn samples() -> Vec<EventRecord> {
     let endpoint = WebhookEndpoint {
         id: EndpointId::from("019b7c3e-0000-7000-8000-00000000000e".to_owned()),
         url: "https://receiver.example/webhooks".parse().unwrap(),
-        secret: "a secret that no event may carry".into(),
+        secret: SealedSecret::from_stored("a secret that no event may carry".to_owned()),
         event_types: "tidings.message.queued,tidings.message.failed".parse().unwrap(),
         state: EndpointState::Enabled,
         created_at: FixedClock.now(),

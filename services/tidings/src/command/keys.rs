@@ -1,9 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand as ClapSubcommand;
 use secrecy::ExposeSecret;
+use tidings_delivery::endpoints;
 use tidings_domain::{ApiKey, ApiKeyId, Clock, KeyName, Role, Scopes, SystemClock};
 use tidings_events::Origin;
 use tidings_events::data::timestamp;
@@ -12,7 +13,7 @@ use tidings_runtime::settings::Settings;
 use tidings_storage::{Db, Place};
 
 use crate::banner::say;
-use crate::stack::database;
+use crate::stack::{database, vault};
 
 /// Keys that are read at a time.
 const PAGE: u64 = 200;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
         #[arg(long, default_value = "24h", value_parser = humantime::parse_duration)]
         overlap: Duration,
     },
+    /// Encrypt all stored secrets with the first key of TIDINGS_ENCRYPTION_KEY, after which the others can go.
+    Reencrypt,
 }
 
 pub(crate) async fn run(settings: &Settings, command: Command) -> Result<()> {
@@ -89,6 +92,17 @@ pub(crate) async fn run(settings: &Settings, command: Command) -> Result<()> {
             let overlap = humantime::format_duration(overlap);
             say(&format!("{id} opens nothing more in {overlap}"));
             db.close().await;
+        }
+        Command::Reencrypt => {
+            let vault = vault::required(settings, "tidings keys reencrypt")?;
+            let db = database::open_existing(settings).await?;
+            let done = endpoints::reencrypt(&db, &vault).await?;
+            say(&format!("{} encrypted anew, {} were already", done.anew, done.before));
+            db.close().await;
+            if let Some((id, error)) = done.unreadable.first() {
+                let others = done.unreadable.len() - 1;
+                bail!("the secret of webhook endpoint {id} cannot be read: {error} ({others} others neither)");
+            }
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ mod broker;
 pub(crate) mod database;
 mod health;
 mod services;
+pub(crate) mod vault;
 
 use std::path::Path;
 use std::pin::pin;
@@ -30,6 +31,7 @@ use tidings_runtime::telemetry::{self, MetricsHandle};
 use tidings_runtime::{http_client, ops};
 use tidings_signing::Secret;
 use tidings_storage::{Db, Location};
+use tidings_vault::Vault;
 use tokio::sync::SetOnce;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -74,6 +76,7 @@ struct Parts {
     /// Set once the database answers, has the right schema, and has in it what a service begins with.
     db: Arc<SetOnce<Db>>,
     connection: Connection,
+    vault: Vault,
     /// Where the default endpoint is.
     webhook_url: WebhookUrl,
     health: Health,
@@ -120,6 +123,7 @@ pub(crate) async fn up_until(
     // Before anything is written: a port that is taken is the usual reason not to start.
     let gateway = Gateway::bind(settings.listen)?;
     let api = gateway.addr();
+    let vault = vault::for_stack(&settings)?;
     let broker = match &settings.kafka_brokers {
         Some(_) => None,
         None => Some(broker::start(&settings).await?),
@@ -134,6 +138,7 @@ pub(crate) async fn up_until(
         settings,
         (location, Schema::Migrate),
         brokers.clone(),
+        vault,
         webhook_url.clone(),
     );
 
@@ -205,6 +210,7 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
             role.name()
         );
     };
+    let vault = vault::required(&settings, &format!("tidings {}", role.name()))?;
     let webhook_url = match &settings.webhook_url {
         Some(url) => url.clone(),
         None => DEFAULT_WEBHOOK_URL.parse()?,
@@ -215,7 +221,7 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
     };
     let api = gateway.as_ref().map(Gateway::addr);
     let mut supervisor = Supervisor::new(on_signals()?);
-    let parts = parts(settings, (location, Schema::Check), brokers, webhook_url);
+    let parts = parts(settings, (location, Schema::Check), brokers, vault, webhook_url);
     let listen = parts.settings.ops_listen;
     let (ops, serving) = ops::serve(
         listen,
@@ -264,6 +270,7 @@ fn parts(
     settings: Settings,
     (location, schema): (Location, Schema),
     brokers: String,
+    vault: Vault,
     webhook_url: WebhookUrl,
 ) -> Parts {
     let properties = settings
@@ -279,6 +286,7 @@ fn parts(
         schema,
         db: Arc::default(),
         connection,
+        vault,
         webhook_url,
         health: Health::new(),
         metrics: telemetry::install_metrics(),

@@ -56,6 +56,7 @@ const START: &str = "the start";
 fn spawn_database(parts: &Parts, roles: &[Role], supervisor: &mut Supervisor) {
     let (location, schema) = (parts.location.clone(), parts.schema);
     let (opened, health, clock) = (parts.db.clone(), parts.health.clone(), parts.clock.clone());
+    let vault = parts.vault.clone();
     let (url, secret) = (parts.webhook_url.clone(), parts.settings.webhook_secret.clone());
     let (delivers, audits) = (roles.contains(&Role::Delivery), roles.contains(&Role::Audit));
     let cancel = supervisor.token();
@@ -67,7 +68,7 @@ fn spawn_database(parts: &Parts, roles: &[Role], supervisor: &mut Supervisor) {
                 tidings_delivery::clear_leases(&db).await?;
             }
             if delivers {
-                endpoints::ensure_default(&db, &clock, &url, &secret).await?;
+                endpoints::ensure_default(&db, &clock, &vault, &url, &secret).await?;
             }
             Ok(db)
         };
@@ -146,6 +147,7 @@ fn spawn_delivery(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
     let settings = &parts.settings;
     let and = settings.webhook_allow.clone();
     let client = OutwardClient::new(Reach::Public { and })?;
+    let vault = parts.vault.clone();
     let (clock, connection) = (parts.clock.clone(), parts.connection.clone());
     let (schedule, attempt_timeout) = (settings.retry_schedule.clone(), settings.attempt_timeout);
     let (ground, cancel) = (parts.ground(), supervisor.token());
@@ -158,6 +160,7 @@ fn spawn_delivery(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
             clock,
             connection,
             client,
+            vault,
             schedule,
             attempt_timeout,
         };

@@ -71,6 +71,8 @@ pub struct Settings {
     /// Where the built-in webhook receiver listens.
     pub receiver_listen: SocketAddr,
     pub api_key: SecretString,
+    /// One key or several, each 32 bytes in base64, separated by commas.
+    pub encryption_keys: Option<SecretString>,
     /// Without a slash at its end. `None`: each request's own scheme and host.
     pub public_url: Option<String>,
     /// Whether contracts that were published without authentication need none.
@@ -129,6 +131,7 @@ impl Settings {
             broker_listen: from.required("TIDINGS_BROKER_LISTEN", parse::socket_address)?,
             receiver_listen: from.required("TIDINGS_RECEIVER_LISTEN", parse::socket_address)?,
             api_key: from.secret("TIDINGS_API_KEY", parse::api_key)?,
+            encryption_keys: from.optional("TIDINGS_ENCRYPTION_KEY", parse::encryption_keys)?,
             public_url: from.optional("TIDINGS_PUBLIC_URL", parse::public_url)?,
             open_contracts: from.required("TIDINGS_OPEN_CONTRACTS", parse::yes_or_no)?,
             trusted_proxies: from

@@ -130,6 +130,12 @@ pub const TABLE: &[Setting] = &[
         )
     },
     setting(
+        "TIDINGS_ENCRYPTION_KEY",
+        Unset("`tidings up` makes one and keeps it in the data folder; other processes need it"),
+        "the output of `openssl rand -base64 32`",
+        "What stored secrets are encrypted with: 32 bytes in base64. Of several, separated by commas, the first encrypts and all decrypt.",
+    ),
+    setting(
         "TIDINGS_PUBLIC_URL",
         Unset("the scheme and host of each request"),
         "https://api.example.com",
