@@ -12,7 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tidings-migrations", &[]),
     ("tidings-vault", &["tidings-domain"]),
     ("tidings-events", &["tidings-domain"]),
-    ("tidings-runtime", &["tidings-domain"]),
+    ("tidings-runtime", &["tidings-domain", "tidings-events"]),
     ("tidings-storage", &["tidings-domain", "tidings-events"]),
     ("tidings-messaging", &["tidings-domain", "tidings-events"]),
     ("tidings-gateway", SERVICE),
@@ -79,6 +79,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("kafka-protocol", &["tidings-broker"]),
     ("hmac", &["tidings-signing"]),
     ("chacha20poly1305", &["tidings-vault"]),
+    ("opentelemetry_sdk", &["tidings-runtime"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

@@ -14,6 +14,7 @@ mod keys;
 mod refusals;
 mod startup;
 mod topic;
+mod traces;
 mod users;
 mod visibility;
 

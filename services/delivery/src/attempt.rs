@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tidings_domain::{AttemptResult, DeliveryId, MessageId, MessageStatus};
+use tidings_domain::{AttemptResult, DeliveryId, MessageId, MessageStatus, TraceParent};
 use tidings_events::EventRecord;
 use tidings_events::data::timestamp;
 use tidings_runtime::http_client::{CallError, HeaderMap, HeaderName, HeaderValue};
@@ -41,7 +41,7 @@ struct Acknowledgement {
 }
 
 impl Request {
-    /// The request of one attempt, made at `at`.
+    /// The request of one attempt, made at `at`; `context` is the attempt as a part of its trace.
     ///
     /// A delivery that decides about a message says that the message is delivered with this attempt; if
     /// the receiver acknowledges it, that is so. Any other delivery is the event itself, as a CloudEvent in
@@ -51,6 +51,7 @@ impl Request {
         delivery: DeliveryId,
         message: Option<MessageId>,
         event: &EventRecord,
+        context: TraceParent,
         at: DateTime<Utc>,
     ) -> Result<Self, Unsendable> {
         let secrets = endpoint.secrets.as_ref().map_err(Clone::clone)?;
@@ -68,11 +69,7 @@ impl Request {
         };
         put(&mut headers, "content-type", "application/json");
         put(&mut headers, "x-correlation-id", event.origin.correlation_id.as_str());
-        put(
-            &mut headers,
-            "traceparent",
-            &event.origin.traceparent.child().to_string(),
-        );
+        put(&mut headers, "traceparent", &context.to_string());
         let signature = sign(secrets, &delivery.to_string(), at.timestamp(), &body)?;
         for (name, value) in signature.iter() {
             put(&mut headers, name, value);

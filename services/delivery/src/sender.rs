@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use tidings_domain::{Attempt, AttemptResult, Clock, RetrySchedule};
+use tidings_domain::{Attempt, AttemptResult, Clock, RetrySchedule, TraceParent};
 use tidings_events::EventRecord;
+use tidings_events::span::{self, Span, SpanKind};
 use tidings_runtime::agenda::Agenda;
 use tidings_runtime::http_client::OutwardClient;
 use tidings_storage::deliveries::{LEASE, Leased, Verdict};
@@ -60,6 +61,8 @@ pub(crate) struct Outcome {
     pub(crate) event: Option<Arc<EventRecord>>,
     pub(crate) attempt: Attempt,
     pub(crate) verdict: Verdict,
+    /// The attempt as a part of its trace, and so what follows from it.
+    pub(crate) context: TraceParent,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -110,8 +113,11 @@ impl Sender {
         let begun = Instant::now();
         // What the receiver is told must be what is kept, so to the millisecond.
         let at = self.clock.now().trunc_subsecs(3);
-        let result = self.call(&job, at).await;
+        let parent = job.event.as_ref().map(|event| event.origin.traceparent);
+        let context = parent.map_or_else(TraceParent::generate, TraceParent::child);
+        let result = self.call(&job, context, at).await;
         let duration = begun.elapsed();
+        span::tell(|| attempted(&job, parent, context, &result, duration));
         in_flight.decrement(1);
         metrics::histogram!("tidings_delivery_attempt_duration_seconds").record(duration.as_secs_f64());
 
@@ -134,17 +140,18 @@ impl Sender {
                 result,
             },
             verdict,
+            context,
         };
         // Fails only when the service was dropped; the lease will run out.
         let _ = self.outcomes.send(outcome).await;
         drop(job.slot);
     }
 
-    async fn call(&self, job: &Job, at: DateTime<Utc>) -> AttemptResult {
+    async fn call(&self, job: &Job, context: TraceParent, at: DateTime<Utc>) -> AttemptResult {
         let Some(event) = &job.event else {
             return unanswered(&Forgotten);
         };
-        let request = match Request::new(&job.endpoint, job.lease.id, job.lease.message, event, at) {
+        let request = match Request::new(&job.endpoint, job.lease.id, job.lease.message, event, context, at) {
             Ok(request) => request,
             Err(error) => return unanswered(&error),
         };
@@ -172,5 +179,37 @@ impl Sender {
                 "leases not given back, they will run out"
             ),
         }
+    }
+}
+
+/// What an attempt was, as a part of the trace of whoever made the event.
+fn attempted(
+    job: &Job,
+    parent: Option<TraceParent>,
+    context: TraceParent,
+    result: &AttemptResult,
+    took: Duration,
+) -> Span {
+    let mut attributes = vec![
+        ("http.request.method", "POST".to_owned()),
+        (
+            "server.address",
+            job.endpoint.url.host_str().unwrap_or_default().to_owned(),
+        ),
+        ("tidings.delivery_id", job.lease.id.to_string()),
+        ("tidings.endpoint", job.lease.endpoint.to_string()),
+        ("tidings.attempt", (job.lease.attempts + 1).to_string()),
+    ];
+    if let AttemptResult::Answered { status, .. } = result {
+        attributes.push(("http.response.status_code", status.to_string()));
+    }
+    Span {
+        name: "POST webhook".to_owned(),
+        kind: SpanKind::Client,
+        context,
+        parent,
+        took,
+        attributes,
+        error: (!result.acknowledged()).then(|| result.to_string()),
     }
 }

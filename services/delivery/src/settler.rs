@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tidings_domain::{Clock, EndpointId, MessageStatus};
-use tidings_events::{EventRecord, MessageDelivered, MessageFailed, Origin, WebhookEndpointDisabled};
+use tidings_events::{MessageDelivered, MessageFailed, Origin, WebhookEndpointDisabled};
 use tidings_storage::deliveries::{Settled, Verdict};
 use tidings_storage::messages::Settlement;
 use tidings_storage::{Tx, deliveries, endpoints, messages, outbox};
@@ -187,11 +187,13 @@ async fn settle_messages<'a>(
             },
         };
         settlements.push((id, settlement));
-        causes.insert(id, outcome.event.as_deref());
+        causes.insert(id, outcome);
     }
     let mut records = Vec::with_capacity(settlements.len());
     for message in messages::settle(tx, &settlements).await? {
-        let origin = origin(causes.get(&message.id).copied().flatten(), clock);
+        let origin = causes
+            .get(&message.id)
+            .map_or_else(|| Origin::own(GROUP, clock), |cause| origin(cause, clock));
         records.push(match message.status {
             MessageStatus::Failed => outbox::record(&MessageFailed(&message), &origin, clock)?,
             _ => outbox::record(&MessageDelivered(&message), &origin, clock)?,
@@ -200,10 +202,15 @@ async fn settle_messages<'a>(
     outbox::enqueue_all(tx, records).await
 }
 
-fn origin(cause: Option<&EventRecord>, clock: &dyn Clock) -> Origin {
-    match cause {
+/// What follows from an attempt belongs to it.
+fn origin(cause: &Outcome, clock: &dyn Clock) -> Origin {
+    let origin = match &cause.event {
         Some(event) => Origin::following(GROUP, &event.origin),
         None => Origin::own(GROUP, clock),
+    };
+    Origin {
+        traceparent: cause.context,
+        ..origin
     }
 }
 
@@ -249,7 +256,7 @@ async fn note_health(
         let hopeless = !endpoint.is_default() && (health.gone.is_some() || for_too_long);
         if hopeless && let Some(changed) = endpoints::disable(tx, endpoint).await? {
             let cause = health.gone.unwrap_or(failed);
-            let origin = origin(cause.event.as_deref(), clock);
+            let origin = origin(cause, clock);
             outbox::enqueue(tx, &WebhookEndpointDisabled(&changed), &origin, clock).await?;
             disabled.push(changed.id);
         }

@@ -9,7 +9,7 @@
 //! looked at again after that.
 //!
 //! What has had its time is cleared away on the same rounds: what was owed to endpoints that are deleted,
-//! and events that are kept no longer.
+//! deliveries that have ended, and events, that are kept no longer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,14 +113,16 @@ async fn clear_away(sender: &Sender, stop: &CancellationToken) -> Result<(), tid
     let canceled = sender.db.write(|tx| Box::pin(deliveries::cancel_orphans(tx))).await?;
     metrics::counter!("tidings_deliveries_total", "result" => "canceled").increment(canceled);
     let (now, some) = (sender.clock.now(), sender.db.rows_per_write() as u64);
-    while !stop.is_cancelled() {
-        let expired = sender
-            .db
-            .write::<_, tidings_storage::Error, _>(move |tx| Box::pin(events::expire(tx, now, some)))
-            .await?;
-        if expired < some {
-            break;
-        }
+    let (mut events_left, mut deliveries_left) = (true, true);
+    while (events_left || deliveries_left) && !stop.is_cancelled() {
+        let expired = sender.db.write::<_, tidings_storage::Error, _>(move |tx| {
+            Box::pin(async move {
+                let deliveries = deliveries::expire(tx, now, some).await?;
+                Ok((events::expire(tx, now, some).await?, deliveries))
+            })
+        });
+        let (events, deliveries) = expired.await?;
+        (events_left, deliveries_left) = (events == some, deliveries == some);
     }
     Ok(())
 }

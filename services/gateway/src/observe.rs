@@ -4,7 +4,7 @@
 //! A client's `X-Correlation-ID` is kept if it is one to 128 visible ASCII characters; otherwise, as
 //! without it, a new one is made. Every answer carries it. A `traceparent` is continued.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -15,6 +15,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use tidings_domain::{CorrelationId, TraceParent};
 use tidings_events::Origin;
+use tidings_events::span::{self, Span, SpanKind};
 use tracing::Instrument;
 
 use crate::application::Application;
@@ -28,6 +29,8 @@ pub(crate) struct Trace {
     pub(crate) correlation_id: CorrelationId,
     /// The request's own span.
     pub(crate) traceparent: TraceParent,
+    /// The client's, if it has one.
+    parent: Option<TraceParent>,
 }
 
 impl Trace {
@@ -46,12 +49,32 @@ impl Trace {
         }
     }
 
+    /// The request as a part of its trace.
+    fn span(&self, method: &Method, route: &str, status: StatusCode, took: Duration) -> Span {
+        let method = method_label(method);
+        Span {
+            name: format!("{method} {route}"),
+            kind: SpanKind::Server,
+            context: self.traceparent,
+            parent: self.parent,
+            took,
+            attributes: vec![
+                ("http.request.method", method.to_owned()),
+                ("http.route", route.to_owned()),
+                ("http.response.status_code", status.as_str().to_owned()),
+                ("tidings.correlation_id", self.correlation_id.to_string()),
+            ],
+            error: status.is_server_error().then(|| status.to_string()),
+        }
+    }
+
     fn of(request: &ServiceRequest, application: &Application) -> Self {
+        let parent = read::<TraceParent>(request.headers(), TRACEPARENT);
         Self {
             correlation_id: read(request.headers(), CORRELATION_ID.as_str())
                 .unwrap_or_else(|| CorrelationId::generate(application.clock())),
-            traceparent: read::<TraceParent>(request.headers(), TRACEPARENT)
-                .map_or_else(TraceParent::generate, TraceParent::child),
+            traceparent: parent.map_or_else(TraceParent::generate, TraceParent::child),
+            parent,
         }
     }
 }
@@ -102,6 +125,7 @@ pub(crate) async fn observe(
     }
     let elapsed = start.elapsed();
     span.in_scope(|| log(&method, status, elapsed.as_micros() as f64 / 1000.0));
+    span::tell(|| trace.span(&method, &route, status, elapsed));
     metrics::counter!(
         "tidings_http_requests_total",
         "method" => method_label(&method),

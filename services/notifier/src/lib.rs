@@ -132,3 +132,10 @@ pub async fn run(parts: Parts, cancel: CancellationToken) -> Result<(), Error> {
     let (ended, _, ()) = tokio::join!(consuming, join_all(workers), sweeper::run(&desk, &connection, &stop));
     ended.map_err(Error::Consumer)
 }
+
+/// Ends all leases, so that what a process before this one had under way is sent at once.
+///
+/// Only for the one process of the embedded stack, before [`run`]: whoever held the leases is gone.
+pub async fn clear_leases(db: &Db) -> Result<u64, tidings_storage::Error> {
+    db.write(|tx| Box::pin(notifications::clear_leases(tx))).await
+}

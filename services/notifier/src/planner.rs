@@ -123,7 +123,11 @@ async fn tell(
             ),
             subject: words.subject,
             message: words.message,
-            origin: Origin::following(GROUP, &telling.event.origin),
+            // A part of the same trace, of which nothing else need be told.
+            origin: Origin {
+                service: GROUP.to_owned(),
+                ..telling.event.origin.clone()
+            },
             cause: Some(Cause {
                 event: telling.event.id,
                 rule: telling.rule.name,

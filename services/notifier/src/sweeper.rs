@@ -5,7 +5,7 @@
 //! the defect it is. What the consumers have not come to yet looks the same, so what is found counts only once
 //! the group has come past everything that lay on its topics by then.
 //!
-//! Each order is looked at once: one that was taken care of stays so.
+//! An order that was taken care of stays so, and is not looked at again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,35 +31,38 @@ const PAGES: usize = 20;
 pub struct Swept {
     /// The events that are published again.
     pub published: Vec<EventId>,
-    /// The last order that need not be looked at again.
-    pub last: Option<OrderId>,
+    /// The last order up to which none need be looked at again.
+    pub settled: Option<OrderId>,
 }
 
-/// Publishes again what was forgotten among the orders after `after`, looking at a bounded number; without it,
-/// among those whose users may still be told. Waits for the consumers no longer than `patience`; then the pass
-/// came to nothing, and is to be made again.
+/// Publishes again what was forgotten among the orders after `settled`, looking at a bounded number. Waits for
+/// the consumers no longer than `patience`; then the pass came to nothing, and is to be made again.
 pub async fn sweep(
     db: &Db,
     connection: &Connection,
-    after: Option<OrderId>,
+    mut settled: Option<OrderId>,
     patience: Duration,
 ) -> Result<Swept, Error> {
-    let (mut suspects, mut last) = (Vec::new(), after);
+    let (mut suspects, mut last, mut all_settled) = (Vec::new(), settled, true);
     for _ in 0..PAGES {
-        let (seen, some) = orders::forgotten(db.read(), AGE, WORTH_SENDING, last, PAGE).await?;
-        suspects.extend(some);
-        if seen == last {
-            break;
+        let stretch = orders::look_through(db.read(), AGE, WORTH_SENDING, last, PAGE).await?;
+        suspects.extend(stretch.forgotten);
+        if all_settled {
+            settled = stretch.settled.or(settled);
         }
-        last = seen;
+        all_settled &= stretch.settled == stretch.last;
+        match stretch.last {
+            Some(_) => last = stretch.last,
+            None => break,
+        }
     }
     let mut published = Vec::new();
     if suspects.is_empty() {
-        return Ok(Swept { published, last });
+        return Ok(Swept { published, settled });
     }
     if !has_come_to_now(connection, GROUP, TOPICS, patience).await {
         tracing::debug!(suspects = suspects.len(), "nobody can say yet what was forgotten");
-        return Ok(Swept { published, last: after });
+        return Ok(Swept { published, settled });
     }
     for some in suspects.chunks(PAGE as usize) {
         let forgotten = orders::unattended(db.read(), some).await?;
@@ -75,17 +78,20 @@ pub async fn sweep(
         metrics::counter!("tidings_swept_total").increment(forgotten.len() as u64);
         published.extend(forgotten);
     }
-    Ok(Swept { published, last })
+    Ok(Swept { published, settled })
 }
 
 /// Sweeps every minute until stopped.
 pub(crate) async fn run(desk: &Arc<Desk>, connection: &Connection, stop: &CancellationToken) {
     let mut timer = interval_at(Instant::now() + EVERY, EVERY);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = None;
+    let mut settled = None;
     while stop.run_until_cancelled(timer.tick()).await.is_some() {
-        match stop.run_until_cancelled(sweep(&desk.db, connection, last, EVERY)).await {
-            Some(Ok(swept)) => last = swept.last,
+        match stop
+            .run_until_cancelled(sweep(&desk.db, connection, settled, EVERY))
+            .await
+        {
+            Some(Ok(swept)) => settled = swept.settled,
             Some(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "sweeping failed"),
             None => break,
         }

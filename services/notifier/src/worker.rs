@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use tidings_domain::{ChannelName, Notification, NotificationId};
+use tidings_domain::{ChannelName, Notification, NotificationId, TraceParent};
 use tidings_events::Origin;
+use tidings_events::span::{self, Span, SpanKind};
 use tidings_storage::notifications::{self, LEASE, Leased, Outcome, Verdict, WORTH_SENDING};
 use tidings_storage::{Backlog, Error, events};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -125,13 +126,14 @@ impl Worker {
         let causes = events::find_all(db.read(), &causes).await.unwrap_or_default();
         let count = claimed.len();
         for (lease, slot) in claimed.into_iter().zip(slots) {
+            let cause = causes.get(&lease.event).map(|event| event.origin.traceparent);
             let origin = match causes.get(&lease.event) {
                 Some(event) => Origin::following(GROUP, &event.origin),
                 None => Origin::own(GROUP, &*self.desk.clock),
             };
             let worker = self.clone();
             self.attempts.spawn(async move {
-                worker.work_off(&lease, leased_at + LEASE, &origin).await;
+                worker.work_off(&lease, leased_at + LEASE, &origin, cause).await;
                 drop(slot);
             });
         }
@@ -139,11 +141,13 @@ impl Worker {
     }
 
     /// Makes an attempt and records what came of it.
-    async fn work_off(&self, lease: &Leased, lease_ends: Instant, origin: &Origin) {
+    async fn work_off(&self, lease: &Leased, lease_ends: Instant, origin: &Origin, cause: Option<TraceParent>) {
         if lease_ends.saturating_duration_since(Instant::now()) < self.desk.attempt_timeout {
             return self.release(lease).await;
         }
+        let begun = Instant::now();
         let outcome = self.attempt(lease, origin).await;
+        span::tell(|| attempted(lease, &outcome, origin, cause, begun.elapsed()));
         self.record(lease, lease_ends, &outcome, origin).await;
     }
 
@@ -279,6 +283,25 @@ impl Worker {
                 "a lease is not given back, it will run out"
             ),
         }
+    }
+}
+
+/// What an attempt was, as a part of the trace of whoever made the event.
+fn attempted(lease: &Leased, outcome: &Outcome, origin: &Origin, cause: Option<TraceParent>, took: Duration) -> Span {
+    let Notification {
+        id, route, attempts, ..
+    } = &lease.notification;
+    Span {
+        name: format!("notify by {}", route.channel),
+        kind: SpanKind::Client,
+        context: origin.traceparent,
+        parent: cause,
+        took,
+        attributes: vec![
+            ("tidings.notification_id", id.to_string()),
+            ("tidings.attempt", (attempts + i32::from(outcome.attempted)).to_string()),
+        ],
+        error: (!matches!(outcome.verdict, Verdict::Sent(_))).then(|| outcome.answer.clone()),
     }
 }
 

@@ -45,6 +45,8 @@ enum Command {
     Gateway,
     /// Run only the webhook deliveries.
     Delivery,
+    /// Run only the notifications of users by email, SMS and the like.
+    Notifier,
     /// Run only the audit log, or look at it.
     Audit {
         #[command(subcommand)]
@@ -97,6 +99,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Up => stack::up(settings).await?,
         Command::Gateway => stack::alone(settings, Role::Gateway).await?,
         Command::Delivery => stack::alone(settings, Role::Delivery).await?,
+        Command::Notifier => stack::alone(settings, Role::Notifier).await?,
         Command::Audit { command: None } => stack::alone(settings, Role::Audit).await?,
         Command::Audit { command: Some(command) } => return audit::run(&settings, command).await,
         Command::Receiver => receive::run(&settings).await?,

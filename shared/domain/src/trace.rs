@@ -70,6 +70,19 @@ impl TraceParent {
     pub fn trace_id(&self) -> String {
         hex::encode(self.trace_id)
     }
+
+    pub fn trace_id_bytes(&self) -> [u8; 16] {
+        self.trace_id
+    }
+
+    /// The span's own id, which is the parent of whatever it is passed on to.
+    pub fn span_id_bytes(&self) -> [u8; 8] {
+        self.parent_id
+    }
+
+    pub fn is_sampled(&self) -> bool {
+        self.flags & 1 == 1
+    }
 }
 
 fn random_span() -> [u8; 8] {

@@ -13,6 +13,7 @@ mod outbox;
 mod record;
 mod registry;
 pub mod rules;
+pub mod span;
 mod topic;
 
 pub use outbox::{Granted, Outbox, OutboxEntry, ShardLease};

@@ -12,6 +12,7 @@
 //! **What may be changed safely.** The lease's length, as long as it is longer than an attempt may
 //! take; how many are claimed at a time.
 
+mod expiry;
 mod settle;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use sea_orm::{
 use tidings_domain::{Attempt, AttemptResult, DeliveryId, EndpointId, EventId, MessageId};
 use uuid::Uuid;
 
+pub use self::expiry::{KEPT, expire};
 pub use self::settle::{Outcome, Settled, Verdict, settle};
 use crate::entities::delivery::{self, Column, Entity};
 use crate::entities::{delivery_attempt, webhook_endpoint};

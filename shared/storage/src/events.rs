@@ -81,6 +81,10 @@ pub(crate) async fn about<E: Event>(
     conn: &impl ConnectionTrait,
     keys: impl IntoIterator<Item = String>,
 ) -> Result<Vec<EventId>> {
+    let keys: Vec<_> = keys.into_iter().collect();
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
     let events = Entity::find()
         .select_only()
         .column(Column::Id)
@@ -112,12 +116,16 @@ pub(crate) async fn missing_in<E: EntityTrait>(
     Ok(missing.copied().collect())
 }
 
+/// The least id of what was made since then. Ids begin with the milliseconds of their time, so the oldest come
+/// first in a key's own index.
+pub(crate) fn first_since(time: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(time.timestamp_millis()).unwrap_or_default();
+    Uuid::from_u128(u128::from(millis) << 80)
+}
+
 /// Drops events that are kept no longer, the oldest first and `limit` at most; answers how many. One
 /// that waits to be published stays, however old it is.
 pub async fn expire(tx: &Tx<'_>, now: DateTime<Utc>, limit: u64) -> Result<u64> {
-    // Ids begin with the milliseconds of their time, so the oldest come first in the key's own index.
-    let millis = u64::try_from((now - KEPT).timestamp_millis()).unwrap_or_default();
-    let first_kept = Uuid::from_u128(u128::from(millis) << 80);
     let waiting = outbox::Entity::find()
         .select_only()
         .column(outbox::Column::EventId)
@@ -125,7 +133,7 @@ pub async fn expire(tx: &Tx<'_>, now: DateTime<Utc>, limit: u64) -> Result<u64> 
     let old = Entity::find()
         .select_only()
         .column(Column::Id)
-        .filter(Column::Id.lt(first_kept))
+        .filter(Column::Id.lt(first_since(now - KEPT)))
         .filter(Column::Id.not_in_subquery(waiting))
         .order_by_asc(Column::Id)
         .limit(limit)

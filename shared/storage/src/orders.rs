@@ -1,5 +1,6 @@
 //! Orders of kits.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -88,33 +89,55 @@ pub async fn of_user(conn: &impl ConnectionTrait, user: UserId) -> Result<Vec<Or
     theirs.all(conn).await?.into_iter().map(Order::try_from).collect()
 }
 
+/// A stretch of orders that were looked through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// The last one looked at, if there was any.
+    pub last: Option<OrderId>,
+    /// The last one up to which all have a notification.
+    pub settled: Option<OrderId>,
+    /// The events of those that nobody took care of: published, and yet without a notification. There should
+    /// be none.
+    pub forgotten: Vec<EventId>,
+}
+
 /// Looks through the orders that were placed longer than `age` ago but not longer than `until`, in the order of
-/// their ids, `limit` of them after `after`. Answers the last one looked at, and the events of those that nobody
-/// took care of: published, and yet without a notification. There should be none.
-pub async fn forgotten(
+/// their ids, `limit` of them after `after`.
+pub async fn look_through(
     conn: &impl ConnectionTrait,
     age: Duration,
     until: Duration,
     after: Option<OrderId>,
     limit: u64,
-) -> Result<(Option<OrderId>, Vec<EventId>)> {
+) -> Result<Stretch> {
     let backend = conn.get_database_backend();
     let mut placed = Entity::find()
         .select_only()
         .column(Column::Id)
-        .filter(Expr::col(Column::CreatedAt).lt(clock::before(backend, age)));
-    placed = match after {
-        Some(after) => placed.filter(Column::Id.gt(after.as_uuid())),
-        None => placed.filter(Expr::col(Column::CreatedAt).gt(clock::before(backend, until))),
-    };
-    let placed = placed.order_by_asc(Column::Id).limit(limit);
-    let placed: Vec<Uuid> = placed.into_tuple().all(conn).await?;
-    let Some(last) = placed.last().copied() else {
-        return Ok((after, Vec::new()));
-    };
-    let keys = placed.iter().map(Uuid::to_string);
-    let events = events::about::<OrderPlaced<'_>>(conn, keys).await?;
-    Ok((Some(last.into()), unattended(conn, &events).await?))
+        .filter(Expr::col(Column::CreatedAt).lt(clock::before(backend, age)))
+        .filter(Expr::col(Column::CreatedAt).gt(clock::before(backend, until)));
+    if let Some(after) = after {
+        placed = placed.filter(Column::Id.gt(after.as_uuid()));
+    }
+    let placed: Vec<Uuid> = placed
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let told = notification::Entity::find()
+        .select_only()
+        .column(notification::Column::OrderId)
+        .filter(notification::Column::OrderId.is_in(placed.iter().copied()));
+    let told: HashSet<Uuid> = told.into_tuple::<Uuid>().all(conn).await?.into_iter().collect();
+    let settled = placed.iter().take_while(|order| told.contains(order)).last();
+    let open = placed.iter().filter(|order| !told.contains(order));
+    let events = events::about::<OrderPlaced<'_>>(conn, open.map(Uuid::to_string)).await?;
+    Ok(Stretch {
+        last: placed.last().copied().map(OrderId::from),
+        settled: settled.copied().map(OrderId::from),
+        forgotten: unattended(conn, &events).await?,
+    })
 }
 
 /// Those of these events that neither wait to be published nor have a notification.

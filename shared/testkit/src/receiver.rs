@@ -8,10 +8,10 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use futures_util::stream;
 
-/// A webhook as it arrived.
+/// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// `webhook-id`: the same for every attempt of one delivery.
+    /// The same for every attempt: `webhook-id` of a delivery, `idempotency-key` of what a provider gets.
     pub id: String,
     pub path: String,
     pub headers: HashMap<String, String>,
@@ -39,6 +39,8 @@ pub enum Behavior {
     Hang,
     /// Begins to answer at once, and never finishes: a byte every 100 ms.
     Drip,
+    /// Begins to answer, and closes the connection.
+    BreakOff,
     /// Does this, then answers 500.
     Then(Box<dyn Fn(&Received) + Send + Sync>),
     /// Answers 200 with this JSON.
@@ -53,7 +55,16 @@ impl std::fmt::Debug for Behavior {
     }
 }
 
+/// What a request must have, and is known by.
+pub(crate) struct Terms {
+    /// The header that its id is in.
+    pub(crate) id: &'static str,
+    /// Without this bearer token it is answered 401, whatever else the behavior would be.
+    pub(crate) token: Option<String>,
+}
+
 struct State {
+    terms: Terms,
     behavior: Mutex<Arc<Behavior>>,
     received: Mutex<Vec<Received>>,
 }
@@ -80,7 +91,16 @@ impl WebhookReceiver {
 
     /// Starts on a given address, such as that of one that was stopped.
     pub async fn start_at(addr: SocketAddr, behavior: Behavior) -> Self {
+        let terms = Terms {
+            id: "webhook-id",
+            token: None,
+        };
+        Self::serve(addr, terms, behavior).await
+    }
+
+    pub(crate) async fn serve(addr: SocketAddr, terms: Terms, behavior: Behavior) -> Self {
         let state = Data::new(State {
+            terms,
             behavior: Mutex::new(Arc::new(behavior)),
             received: Mutex::default(),
         });
@@ -123,7 +143,7 @@ impl WebhookReceiver {
         self.state.received.lock().unwrap().clone()
     }
 
-    /// How often each delivery arrived.
+    /// How often each delivery, or whatever else has an id, arrived.
     pub fn counts(&self) -> HashMap<String, usize> {
         let mut counts = HashMap::new();
         for received in self.state.received.lock().unwrap().iter() {
@@ -145,7 +165,7 @@ async fn receive(request: HttpRequest, body: Bytes, state: Data<State>) -> HttpR
         .map(|(name, value)| (name.as_str().to_owned(), text(value)))
         .collect();
     let received = Received {
-        id: headers.get("webhook-id").cloned().unwrap_or_default(),
+        id: headers.get(state.terms.id).cloned().unwrap_or_default(),
         path: request.path().to_owned(),
         headers,
         body,
@@ -156,6 +176,11 @@ async fn receive(request: HttpRequest, body: Bytes, state: Data<State>) -> HttpR
         all.push(received.clone());
         earlier
     };
+    if let Some(token) = &state.terms.token
+        && received.header("authorization") != Some(&format!("Bearer {token}"))
+    {
+        return HttpResponse::Unauthorized().body("the token is missing or wrong");
+    }
     let behavior = state.behavior.lock().unwrap().clone();
     let status = |code| HttpResponse::build(actix_web::http::StatusCode::from_u16(code).unwrap());
     match &*behavior {
@@ -168,6 +193,10 @@ async fn receive(request: HttpRequest, body: Bytes, state: Data<State>) -> HttpR
             tokio::time::sleep(Duration::from_millis(100)).await;
             Some((Ok::<_, actix_web::Error>(Bytes::from_static(b".")), ()))
         })),
+        Behavior::BreakOff => HttpResponse::Ok().streaming(stream::iter([
+            Ok(Bytes::from_static(b"{")),
+            Err(std::io::Error::other("broken off")),
+        ])),
         Behavior::Then(act) => {
             act(&received);
             HttpResponse::InternalServerError().finish()

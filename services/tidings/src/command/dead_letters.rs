@@ -85,13 +85,16 @@ fn show(letter: &DeadLetter) {
 
 async fn replay(db: &Db, letter: &DeadLetter) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    match letter.consumer.as_str() {
-        tidings_delivery::GROUP => {
-            let replayed = tidings_delivery::replay(db, &clock, &letter.record).await;
-            replayed.with_context(|| format!("{} refused the record again, and it stays", letter.consumer))?;
-        }
+    let replayed = match letter.consumer.as_str() {
+        tidings_delivery::GROUP => tidings_delivery::replay(db, &clock, &letter.record)
+            .await
+            .map_err(anyhow::Error::new),
+        tidings_notifier::GROUP => tidings_notifier::replay(db, &clock, &letter.record)
+            .await
+            .map_err(anyhow::Error::new),
         other => bail!("no consumer here is called {other}"),
-    }
+    };
+    replayed.with_context(|| format!("{} refused the record again, and it stays", letter.consumer))?;
     let (id, now) = (letter.id, clock.now());
     db.write::<_, Error, _>(move |tx| Box::pin(dead_letters::mark_replayed(tx, id, now)))
         .await?;

@@ -8,11 +8,13 @@
 //! schema was found to be the one of this version: there is no [`Db`] until then.
 
 mod broker;
+mod channels;
 pub(crate) mod database;
 mod health;
 mod services;
 pub(crate) mod vault;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,8 +27,11 @@ use tidings_gateway::Gateway;
 use tidings_messaging::Connection;
 use tidings_runtime::data_dir::DataDir;
 use tidings_runtime::health::Health;
+use tidings_runtime::http_client::OutwardClient;
+use tidings_runtime::reach::Reach;
 use tidings_runtime::settings::{Profile, Settings};
 use tidings_runtime::shutdown::{Supervisor, SupervisorError, on_signals};
+use tidings_runtime::telemetry::traces::{self, Traces};
 use tidings_runtime::telemetry::{self, MetricsHandle};
 use tidings_runtime::{http_client, ops};
 use tidings_signing::Secret;
@@ -52,16 +57,18 @@ const PROMPT: Duration = Duration::from_secs(2);
 pub(crate) enum Role {
     Gateway,
     Delivery,
+    Notifier,
     Audit,
 }
 
 impl Role {
-    const ALL: &[Self] = &[Self::Gateway, Self::Delivery, Self::Audit];
+    const ALL: &[Self] = &[Self::Gateway, Self::Delivery, Self::Notifier, Self::Audit];
 
     fn name(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
             Self::Delivery => "delivery",
+            Self::Notifier => "notifier",
             Self::Audit => "audit",
         }
     }
@@ -77,6 +84,8 @@ struct Parts {
     db: Arc<SetOnce<Db>>,
     connection: Connection,
     vault: Vault,
+    /// Where the gateway is, in this process or in another.
+    api: SocketAddr,
     /// Where the default endpoint is.
     webhook_url: WebhookUrl,
     health: Health,
@@ -108,6 +117,7 @@ pub(crate) async fn up_until(
         None if !is_locked(folder.as_ref(), &settings.data_dir) => Some(DataDir::lock(&settings.data_dir)?),
         _ => None,
     };
+    let traces = traces(&settings, "tidings")?;
     let mut supervisor = Supervisor::new(cancel);
 
     let (receiver, webhook_url) = match &settings.webhook_url {
@@ -139,6 +149,7 @@ pub(crate) async fn up_until(
         (location, Schema::Migrate),
         brokers.clone(),
         vault,
+        api,
         webhook_url.clone(),
     );
 
@@ -168,7 +179,7 @@ pub(crate) async fn up_until(
         });
     };
     run(supervisor, announce).await?;
-    close(parts).await;
+    close(parts, traces).await;
     Ok(())
 }
 
@@ -181,7 +192,10 @@ async fn run(supervisor: Supervisor, announce: impl Future<Output = ()>) -> Resu
     }
 }
 
-async fn close(parts: Parts) {
+async fn close(parts: Parts, traces: Option<Traces>) {
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     if let Some(db) = parts.db.get() {
         db.clone().close().await;
     }
@@ -217,11 +231,13 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
     };
     let gateway = match role {
         Role::Gateway => Some(Gateway::bind(settings.listen)?),
-        Role::Delivery | Role::Audit => None,
+        Role::Delivery | Role::Notifier | Role::Audit => None,
     };
-    let api = gateway.as_ref().map(Gateway::addr);
+    let traces = traces(&settings, &format!("tidings-{}", role.name()))?;
+    let own_api = gateway.as_ref().map(Gateway::addr);
+    let api = own_api.unwrap_or(settings.listen);
     let mut supervisor = Supervisor::new(on_signals()?);
-    let parts = parts(settings, (location, Schema::Check), brokers, vault, webhook_url);
+    let parts = parts(settings, (location, Schema::Check), brokers, vault, api, webhook_url);
     let listen = parts.settings.ops_listen;
     let (ops, serving) = ops::serve(
         listen,
@@ -232,7 +248,7 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
     )?;
     supervisor.spawn_support("ops listener", serving);
     services::spawn(&parts, &[role], gateway, &mut supervisor)?;
-    if let Some(api) = api {
+    if let Some(api) = own_api {
         say(&format!("API on http://{api}"));
     }
     say(&format!(
@@ -245,8 +261,19 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
         say(&format!("{} is ready", role.name()));
     };
     run(supervisor, announce).await?;
-    close(parts).await;
+    close(parts, traces).await;
     Ok(())
+}
+
+/// Sends traces from now on, if somebody collects them.
+fn traces(settings: &Settings, service: &str) -> Result<Option<Traces>> {
+    let Some(endpoint) = &settings.otlp_endpoint else {
+        return Ok(None);
+    };
+    // Whoever runs this process chose it, and may have it in the house.
+    let client = OutwardClient::new(Reach::Anything)?;
+    let traces = traces::start(endpoint, service, BUILD.version, client, Arc::new(SystemClock))?;
+    Ok(Some(traces))
 }
 
 /// What the Kafka client would say about it helps nobody.
@@ -271,6 +298,7 @@ fn parts(
     (location, schema): (Location, Schema),
     brokers: String,
     vault: Vault,
+    api: SocketAddr,
     webhook_url: WebhookUrl,
 ) -> Parts {
     let properties = settings
@@ -287,6 +315,7 @@ fn parts(
         db: Arc::default(),
         connection,
         vault,
+        api,
         webhook_url,
         health: Health::new(),
         metrics: telemetry::install_metrics(),

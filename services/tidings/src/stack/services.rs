@@ -15,7 +15,7 @@ use tidings_storage::outbox::{self, RelayOutbox};
 use tidings_storage::{Db, Location};
 
 use super::database::{self, Attempts, Failure};
-use super::{Parts, Role, health};
+use super::{Parts, Role, channels, health};
 use crate::BUILD;
 
 /// Starts these services, the gateway on the port that it has got.
@@ -40,10 +40,12 @@ pub(super) fn spawn(
                 spawn_gateway(gateway, parts, locator, supervisor);
             }
             Role::Delivery => spawn_delivery(parts, supervisor)?,
+            Role::Notifier => spawn_notifier(parts, supervisor)?,
             Role::Audit => spawn_audit(parts, supervisor),
         }
     }
-    if roles.iter().any(|role| matches!(role, Role::Gateway | Role::Delivery)) {
+    // The audit log alone writes no events.
+    if roles.iter().any(|role| *role != Role::Audit) {
         spawn_relay(parts, supervisor);
     }
     Ok(())
@@ -66,6 +68,7 @@ fn spawn_database(parts: &Parts, roles: &[Role], supervisor: &mut Supervisor) {
             if matches!(location, Location::Sqlite(_)) {
                 // This process holds the lock of the database's folder, so whoever had leases is gone.
                 tidings_delivery::clear_leases(&db).await?;
+                tidings_notifier::clear_leases(&db).await?;
             }
             if delivers {
                 endpoints::ensure_default(&db, &clock, &vault, &url, &secret).await?;
@@ -165,6 +168,29 @@ fn spawn_delivery(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
             attempt_timeout,
         };
         tidings_delivery::run(parts, cancel).await
+    });
+    Ok(())
+}
+
+fn spawn_notifier(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
+    let settings = &parts.settings;
+    let channels = channels::open(parts)?;
+    let (clock, connection) = (parts.clock.clone(), parts.connection.clone());
+    let (schedule, attempt_timeout) = (settings.retry_schedule.clone(), settings.attempt_timeout);
+    let (ground, cancel) = (parts.ground(), supervisor.token());
+    supervisor.spawn("notifier", async move {
+        let Some(db) = cancel.run_until_cancelled(ground).await else {
+            return Ok(());
+        };
+        let parts = tidings_notifier::Parts {
+            db,
+            clock,
+            connection,
+            channels,
+            schedule,
+            attempt_timeout,
+        };
+        tidings_notifier::run(parts, cancel).await
     });
     Ok(())
 }

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tidings_domain::TraceParent;
 use tidings_events::RawRecord;
+use tidings_events::span::{self, Span, SpanKind};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
@@ -77,10 +79,18 @@ impl<H: Handler> Worker<H> {
     }
 
     async fn hand_out(&mut self, batch: &mut Batch) -> Result<Verdict, Stop> {
-        self.insist(batch, "handling records", async |handler, records| {
-            handler.handle(records).await
-        })
-        .await
+        let begun = Instant::now();
+        let verdict = self
+            .insist(batch, "handling records", async |handler, records| {
+                handler.handle(records).await
+            })
+            .await?;
+        if let Verdict::Done = verdict {
+            for record in batch.records() {
+                span::tell(|| processed(&self.group, record, begun.elapsed()));
+            }
+        }
+        Ok(verdict)
     }
 
     /// Does something with records again and again until it works, is rejected, or is not this
@@ -163,4 +173,30 @@ impl<H: Handler> Worker<H> {
         }
         Ok(())
     }
+}
+
+/// The trace that a record belongs to.
+fn traceparent(record: &RawRecord) -> Option<TraceParent> {
+    let (_, value) = record.headers.iter().find(|(name, _)| name == "traceparent")?;
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// What handling a record was, as a part of the trace that it belongs to. Those of one batch took as long as it.
+fn processed(group: &str, record: &RawRecord, took: Duration) -> Option<Span> {
+    let parent = traceparent(record)?;
+    Some(Span {
+        name: format!("process {}", record.topic),
+        kind: SpanKind::Consumer,
+        context: parent.child(),
+        parent: Some(parent),
+        took,
+        attributes: vec![
+            ("messaging.system", "kafka".to_owned()),
+            ("messaging.destination.name", record.topic.clone()),
+            ("messaging.consumer.group.name", group.to_owned()),
+            ("messaging.destination.partition.id", record.partition.to_string()),
+            ("messaging.kafka.offset", record.offset.to_string()),
+        ],
+        error: None,
+    })
 }

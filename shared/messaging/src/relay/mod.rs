@@ -76,7 +76,7 @@ pub enum RelayError {
 /// Neither a broker nor a database that is away ends it.
 pub async fn run<O: Outbox>(outbox: O, connection: &Connection, cancel: CancellationToken) -> Result<(), RelayError> {
     let (outbox, leases) = (Arc::new(outbox), Leases::new());
-    let relay = Relay {
+    let mut relay = Relay {
         outbox: outbox.clone(),
         leases: &leases,
         publisher: Publisher::new(connection).map_err(RelayError::Settings)?,
@@ -97,8 +97,11 @@ pub async fn run<O: Outbox>(outbox: O, connection: &Connection, cancel: Cancella
     };
     tokio::select! {
         never = leases.keep(&*outbox) => match never {},
-        worked = relay.work() => worked,
+        worked = relay.work() => worked?,
     }
+    // Now that no more leases are asked for: one that came after they were given back would keep others out.
+    relay.finish().await;
+    Ok(())
 }
 
 struct Relay<'a, O: Outbox> {
@@ -130,7 +133,7 @@ enum Next {
 }
 
 impl<O: Outbox> Relay<'_, O> {
-    async fn work(mut self) -> Result<(), RelayError> {
+    async fn work(&mut self) -> Result<(), RelayError> {
         let mut next = Next::Look;
         while !self.cancel.is_cancelled() {
             if next == Next::Renew {
@@ -145,7 +148,6 @@ impl<O: Outbox> Relay<'_, O> {
                 self.advance().await?
             };
         }
-        self.finish().await;
         Ok(())
     }
 

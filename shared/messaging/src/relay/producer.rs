@@ -3,8 +3,9 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
+use tidings_events::span::{self, Span, SpanKind};
 use tidings_events::{EventRecord, OutboxEntry};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::client::{Acknowledgement, Client};
 use crate::Connection;
@@ -43,7 +44,11 @@ impl Publisher {
                 Err(error) => State::Failed(error),
             };
             let failed = matches!(state, State::Failed(_));
-            slots.push(Slot { entry, state });
+            slots.push(Slot {
+                entry,
+                sent: Instant::now(),
+                state,
+            });
             if failed {
                 break;
             }
@@ -91,6 +96,7 @@ pub(super) struct Sending {
 
 struct Slot {
     entry: OutboxEntry,
+    sent: Instant,
     state: State,
 }
 
@@ -104,11 +110,33 @@ impl Slot {
     async fn settle(&mut self) {
         if let State::Waiting(acknowledgement) = &mut self.state {
             self.state = match acknowledgement.await {
-                Ok(Ok(())) => State::Acknowledged,
+                Ok(Ok(())) => {
+                    span::tell(|| published(&self.entry.record, self.sent.elapsed()));
+                    State::Acknowledged
+                }
                 Ok(Err(error)) => State::Failed(error),
                 Err(_) => State::Failed(KafkaError::Canceled),
             };
         }
+    }
+}
+
+/// What publishing was, as a part of the trace of whoever made the event.
+fn published(record: &EventRecord, took: Duration) -> Span {
+    let parent = record.origin.traceparent;
+    Span {
+        name: format!("publish {}", record.topic),
+        kind: SpanKind::Producer,
+        context: parent.child(),
+        parent: Some(parent),
+        took,
+        attributes: vec![
+            ("messaging.system", "kafka".to_owned()),
+            ("messaging.destination.name", record.topic.clone()),
+            ("messaging.kafka.message.key", record.key.clone()),
+            ("messaging.message.id", record.id.to_string()),
+        ],
+        error: None,
     }
 }
 
@@ -141,7 +169,7 @@ impl Sending {
     pub(super) fn into_outcome(self) -> (Vec<OutboxEntry>, Option<Failure>) {
         let mut acknowledged = Vec::with_capacity(self.slots.len());
         let mut failures = Vec::new();
-        for Slot { entry, state } in self.slots {
+        for Slot { entry, state, .. } in self.slots {
             match state {
                 State::Acknowledged => acknowledged.push(entry),
                 State::Failed(error) => failures.push(Failure { entry, error }),

@@ -94,6 +94,8 @@ pub struct Settings {
     pub webhook_secret: SecretString,
     pub retry_schedule: RetrySchedule,
     pub providers: Providers,
+    /// A collector of traces, without a slash at its end.
+    pub otlp_endpoint: Option<String>,
 }
 
 impl Settings {
@@ -148,6 +150,7 @@ impl Settings {
             webhook_secret: from.secret("WEBHOOK_SECRET", parse::secret)?,
             retry_schedule: from.required("TIDINGS_RETRY_SCHEDULE", parse::from_str)?,
             providers: Providers::read(&from)?,
+            otlp_endpoint: from.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::public_url)?,
         })
     }
 

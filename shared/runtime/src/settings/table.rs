@@ -278,6 +278,12 @@ pub const TABLE: &[Setting] = &[
             "The bearer token for `SMS_PROVIDER_URL`; the sandbox asks for it, too. Production refuses the demo value.",
         )
     },
+    setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        Unset("no traces are sent"),
+        "http://collector.example:4318",
+        "Where traces are sent by OTLP over HTTP; `/v1/traces` is added to it.",
+    ),
 ];
 
 /// The setting of that name.

@@ -150,6 +150,7 @@ fn values_are_parsed() {
             ("TIDINGS_LOCAL_COUNTRY", "es"),
             ("GEOIP_URL", "http://127.0.0.1:8080/{ip}/json/?key=hidden"),
             ("GEOIP_DATABASE", "/var/lib/countries.mmdb"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/"),
         ],
         "",
     )
@@ -179,6 +180,7 @@ fn values_are_parsed() {
         "https://hooks.example/tidings"
     );
     assert_eq!(settings.retry_schedule.attempts(), 2);
+    assert_eq!(settings.otlp_endpoint.as_deref(), Some("http://127.0.0.1:4318"));
 }
 
 #[test]
@@ -267,6 +269,10 @@ fn a_bad_value_is_refused_by_name_with_its_source_and_an_example() {
                 "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=,",
                 "éAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh=",
             ],
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            &["collector:4318", "http://u:p@collector"],
         ),
         ("TIDINGS_TRUSTED_PROXIES", &["10.0.0.0", "proxy"]),
         ("TIDINGS_LOCAL_COUNTRY", &["XX", "Switzerland", "756"]),

@@ -1,9 +1,10 @@
-//! Logs and metrics.
+//! Logs, metrics and traces.
 //!
 //! Logs go to stderr, since stdout belongs to what a command was asked to print: readable on a terminal,
 //! one JSON object per line anywhere else. `RUST_LOG` chooses what is logged.
 
 mod metrics;
+pub mod traces;
 
 use std::io::IsTerminal;
 

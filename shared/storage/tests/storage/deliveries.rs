@@ -380,3 +380,42 @@ async fn only_what_nobody_took_care_of_is_forgotten() {
         assert!(end.is_some() && rest.is_empty(), "{}: the next page", test.name);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_is_dropped_when_its_time_is_over_and_what_is_owed_is_not() {
+    for test in databases().await {
+        let db = &test.db;
+        let to = endpoint(db).await;
+        let new: Vec<_> = (0..4).map(|_| owed(&to, None)).collect();
+        let events: Vec<_> = new.iter().map(|delivery| delivery.event).collect();
+        plan(db, new).await;
+        for (lease, verdict) in claim(db, 10, vec![]).await.iter().zip([
+            Verdict::Delivered,
+            Verdict::Failed,
+            Verdict::Delivered,
+            Verdict::Retry(Duration::ZERO),
+        ]) {
+            assert!(settle(db, lease, verdict).await);
+        }
+        let expire = async |days: i64| {
+            let now = CLOCK.now() + chrono::TimeDelta::days(days);
+            let write = db.write::<_, Error, _>(move |tx| Box::pin(rows::expire(tx, now, 2)));
+            write.await.unwrap()
+        };
+        assert_eq!(expire(59).await, 0, "{}", test.name);
+        assert_eq!(expire(61).await, 2, "{}", test.name);
+        assert_eq!(expire(61).await, 1, "{}", test.name);
+        assert_eq!(expire(61).await, 0, "{}", test.name);
+        let mut attempts = 0;
+        for event in events {
+            attempts += rows::attempts(db.read(), event).await.unwrap().len();
+        }
+        assert_eq!(attempts, 1, "{}", test.name);
+        assert_eq!(
+            rows::counts(db.read()).await.unwrap(),
+            [("pending".to_owned(), 1)],
+            "{}",
+            test.name
+        );
+    }
+}

@@ -133,9 +133,9 @@ async fn only_what_nobody_took_care_of_is_forgotten() {
     for test in databases().await {
         let db = &test.db;
         let user = add(db, new("Serge", "Karamazov", "serge@example.com")).await.unwrap();
-        let (_, published) = place(db, &user, "published").await;
+        let (first, published) = place(db, &user, "published").await;
         let (told, told_event) = place(db, &user, "told").await;
-        let (_, unpublished) = place(db, &user, "unpublished").await;
+        let (last, unpublished) = place(db, &user, "unpublished").await;
         let notice = Notice {
             user: user.id,
             wanted: told.channel,
@@ -155,17 +155,62 @@ async fn only_what_nobody_took_care_of_is_forgotten() {
         test.tamper("DELETE FROM outbox WHERE id < 3").await;
 
         let (hour, now) = (Duration::from_secs(3600), Duration::ZERO);
-        let look = async |age, until, after, limit| rows::forgotten(db.read(), age, until, after, limit).await.unwrap();
-        assert_eq!(look(now, hour, None, 100).await.1, [published], "{}", test.name);
-        assert_eq!(look(hour, 2 * hour, None, 100).await.1, [], "{}: too young", test.name);
-        assert_eq!(look(now, now, None, 100).await.1, [], "{}: too old", test.name);
-        assert_eq!(look(now, hour, None, 0).await, (None, vec![]), "{}", test.name);
-
-        let (middle, first) = look(now, hour, None, 2).await;
-        assert_eq!((middle, first), (Some(told.id), vec![published]), "{}", test.name);
-        let (end, rest) = look(now, hour, middle, 2).await;
-        assert!(end > middle && rest.is_empty(), "{}: the next page", test.name);
-        assert_eq!(look(now, hour, end, 2).await, (end, vec![]), "{}: none", test.name);
+        let look = async |age, until, after, limit| {
+            let stretch = rows::look_through(db.read(), age, until, after, limit).await.unwrap();
+            (stretch.last, stretch.settled, stretch.forgotten)
+        };
+        let (last, none) = (Some(last.id), vec![]);
+        assert_eq!(
+            look(now, hour, None, 100).await,
+            (last, None, vec![published]),
+            "{}",
+            test.name
+        );
+        assert_eq!(
+            look(hour, 2 * hour, None, 100).await,
+            (None, None, none.clone()),
+            "{}: too young",
+            test.name
+        );
+        assert_eq!(
+            look(now, now, None, 100).await,
+            (None, None, none.clone()),
+            "{}: too old",
+            test.name
+        );
+        assert_eq!(
+            look(now, hour, None, 0).await,
+            (None, None, none.clone()),
+            "{}",
+            test.name
+        );
+        // What waits to be published is not forgotten, and not settled.
+        let first = Some(first.id);
+        let told = Some(told.id);
+        assert_eq!(
+            look(now, hour, first, 100).await,
+            (last, told, none.clone()),
+            "{}",
+            test.name
+        );
+        assert_eq!(
+            look(now, hour, None, 1).await,
+            (first, None, vec![published]),
+            "{}",
+            test.name
+        );
+        assert_eq!(
+            look(now, hour, first, 1).await,
+            (told, told, none.clone()),
+            "{}",
+            test.name
+        );
+        assert_eq!(
+            look(now, hour, last, 1).await,
+            (None, None, none.clone()),
+            "{}: no more",
+            test.name
+        );
 
         let attended = rows::unattended(db.read(), &[published, told_event, unpublished]).await;
         assert_eq!(attended.unwrap(), [published], "{}", test.name);
