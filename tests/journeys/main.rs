@@ -11,6 +11,7 @@ mod crashes;
 mod delivery;
 mod foreign;
 mod keys;
+mod orders_killed;
 mod refusals;
 mod startup;
 mod topic;

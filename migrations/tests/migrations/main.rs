@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm_migration::sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};
-use tidings_migrations::{check, migrate};
+use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, QueryResult, Statement,
+};
+use tidings_migrations::{Migrator, check, migrate};
 
 type Tables = BTreeMap<String, BTreeSet<String>>;
 
@@ -66,6 +69,66 @@ async fn migrating_again_changes_nothing() {
     let before = tables(&db).await;
     assert_eq!(migrate(&db).await.unwrap(), 0);
     assert_eq!(tables(&db).await, before);
+}
+
+/// A column, and whether an `INSERT` that does not know it fails.
+#[derive(Debug, PartialEq, Eq)]
+struct Column {
+    kind: String,
+    required: bool,
+}
+
+type Columns = BTreeMap<(String, String), Column>;
+
+async fn columns(db: &DatabaseConnection) -> Columns {
+    let query = "SELECT tables.name AS t, columns.name AS c, columns.type AS kind, \
+                 columns.\"notnull\" = 1 AND columns.dflt_value IS NULL AS required \
+                 FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns \
+                 WHERE tables.type = 'table'";
+    let statement = Statement::from_string(db.get_database_backend(), query);
+    let rows = db.query_all_raw(statement).await.unwrap();
+    let column = |row: &QueryResult| {
+        let text = |name: &str| row.try_get::<String>("", name).unwrap();
+        let required = row.try_get("", "required").unwrap();
+        let kind = text("kind");
+        ((text("t"), text("c")), Column { kind, required })
+    };
+    rows.iter().map(column).collect()
+}
+
+async fn unique_indexes(db: &DatabaseConnection) -> BTreeMap<String, String> {
+    let query = "SELECT indexes.name AS name, tables.name AS t \
+                 FROM sqlite_schema AS tables, pragma_index_list(tables.name) AS indexes \
+                 WHERE tables.type = 'table' AND indexes.\"unique\" = 1";
+    let statement = Statement::from_string(db.get_database_backend(), query);
+    let rows = db.query_all_raw(statement).await.unwrap();
+    let named = |row: &QueryResult| (row.try_get("", "name").unwrap(), row.try_get("", "t").unwrap());
+    rows.iter().map(named).collect()
+}
+
+#[tokio::test]
+async fn what_the_release_before_reads_and_writes_stays_possible() {
+    let db = database().await;
+    for migration in Migrator::migrations() {
+        let (before, unique) = (columns(&db).await, unique_indexes(&db).await);
+        let is_old = |table: &String| before.keys().any(|(old, _)| old == table);
+        Migrator::up(&db, Some(1)).await.unwrap();
+        let after = columns(&db).await;
+        let name = migration.name();
+        for (column, was) in &before {
+            assert_eq!(after.get(column), Some(was), "{name} changes {column:?}");
+        }
+        let mut added = after.iter().filter(|(column, _)| !before.contains_key(column));
+        let unknown = added.find(|((table, _), column)| is_old(table) && column.required);
+        assert_eq!(unknown, None, "{name}: rows without it can no longer be added");
+        for (index, table) in unique_indexes(&db).await {
+            assert!(
+                unique.contains_key(&index) || !is_old(&table),
+                "{name}: {index} may refuse rows"
+            );
+        }
+    }
+    check(&db).await.unwrap();
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Gatekeeper;
 use crate::application::Application;
-use crate::contracts::{Surroundings, messaging, users};
+use crate::contracts::{Surroundings, messaging, orders, users};
 use crate::location::GeoLocator;
 use crate::observe::observe;
 use crate::v2;
@@ -88,6 +88,7 @@ pub(crate) fn routes(
         }
         app.configure(v2::routes);
         app.configure(users::routes);
+        app.configure(orders::routes);
         // Last, for it also answers where nothing is.
         app.configure(messaging::routes);
     }

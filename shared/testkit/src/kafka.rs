@@ -23,7 +23,7 @@ use crate::eventually;
 
 /// The groups of the services. Offsets also go with their topics, but members that were killed with
 /// the stack before would keep the partitions of the next one for a while.
-const GROUPS: &[&str] = &["audit", "delivery"];
+const GROUPS: &[&str] = &["audit", "delivery", "notifier"];
 
 /// How long the broker may take to answer.
 const REQUEST: Duration = Duration::from_secs(10);

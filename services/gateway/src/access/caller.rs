@@ -5,6 +5,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, ResponseError};
 use tidings_events::Origin;
 
 use crate::application::api_keys::Holder;
+use crate::contracts::Failure;
 use crate::observe::Trace;
 
 /// Under what the idempotency keys of those who show no key are kept.
@@ -31,8 +32,12 @@ impl Caller {
     }
 
     /// Of a request that has passed its guard.
-    pub(crate) fn of(request: &HttpRequest) -> Option<Self> {
-        request.extensions().get().cloned()
+    pub(crate) fn of(request: &HttpRequest) -> Result<Self, Failure> {
+        let caller = request.extensions().get().cloned();
+        if caller.is_none() {
+            tracing::error!("a handler asks for the caller of a route that is not guarded");
+        }
+        caller.ok_or(Failure::Internal)
     }
 
     /// What the idempotency keys of this caller are kept under.
@@ -55,10 +60,6 @@ impl FromRequest for Caller {
     type Future = Ready<Result<Self, Unguarded>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let caller = Self::of(request);
-        if caller.is_none() {
-            tracing::error!("a handler asks for the caller of a route that is not guarded");
-        }
-        ready(caller.ok_or(Unguarded))
+        ready(Self::of(request).map_err(|_| Unguarded))
     }
 }

@@ -112,6 +112,28 @@ pub(crate) const TABLE: &[Line] = &[
             (Method::OPTIONS, Policy::contract(Scope::UsersRead)),
         ],
     ),
+    // The kit-order contract. Orders are for people of the house to place.
+    ("/users", &[(Method::GET, Policy::contract(Scope::UsersRead))]),
+    ("/users/{id}", &[(Method::PATCH, Policy::contract(Scope::UsersWrite))]),
+    (
+        "/orders",
+        &[
+            (Method::GET, Policy::contract(Scope::OrdersRead)),
+            (Method::POST, Policy::contract(Scope::OrdersWrite).for_role(Role::Staff)),
+        ],
+    ),
+    ("/orders/{id}", &[(Method::GET, Policy::contract(Scope::OrdersRead))]),
+    (
+        "/notifications",
+        &[
+            (Method::GET, Policy::contract(Scope::NotificationsRead)),
+            (Method::POST, Policy::contract(Scope::NotificationsWrite)),
+        ],
+    ),
+    (
+        "/notifications/{id}",
+        &[(Method::GET, Policy::contract(Scope::NotificationsRead))],
+    ),
     // Keys.
     (
         "/api/v2/api-keys",

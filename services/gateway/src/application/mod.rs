@@ -15,6 +15,8 @@ pub(crate) mod contacts;
 pub(crate) mod idempotency;
 mod intake;
 pub(crate) mod messages;
+pub(crate) mod notifications;
+pub(crate) mod orders;
 mod passwords;
 pub(crate) mod users;
 

@@ -8,11 +8,13 @@ mod draft;
 
 use std::net::IpAddr;
 
-use tidings_domain::{Country, EmailAddress, NewUser, Password, PasswordHash, User, UserChange, UserId};
+use tidings_domain::{
+    Clock, Country, EmailAddress, NewUser, Order, Password, PasswordHash, PhoneNumber, User, UserChange, UserId,
+};
 use tidings_events::data::LinkedUser;
 use tidings_events::{Origin, UserCreated, UserDeleted, UserUpdated};
 use tidings_storage::outbox::enqueue;
-use tidings_storage::{Error, users};
+use tidings_storage::{Error, Tx, orders, users};
 
 use self::draft::Parsed;
 pub(crate) use self::draft::{Draft, Field, Given, Problem, Problems};
@@ -47,6 +49,17 @@ pub(crate) enum UserError {
     Storage(#[from] Error),
     #[error(transparent)]
     Hash(#[from] HashError),
+}
+
+/// Why nothing was done for a user.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ForUserError {
+    #[error("the user does not exist")]
+    UnknownUser,
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Storage(#[from] Error),
 }
 
 /// Which fields must be there.
@@ -205,18 +218,58 @@ pub(crate) async fn update(
     let clock = app.clock.clone();
     app.write(move |tx| {
         Box::pin(async move {
-            let user = match users::update(tx, id, &change).await {
-                Err(Error::Conflict(_)) => return Err(UserError::Problems(Problems::email_taken())),
-                updated => updated?,
-            };
-            let Some(user) = user.map(|user| url.link(user)) else {
-                return Ok(None);
-            };
-            enqueue(tx, &UserUpdated(&user), &origin, &*clock).await?;
-            Ok(Some(user))
+            match change_row(tx, id, &change, &url, &origin, &*clock).await {
+                Err(Error::Conflict(_)) => Err(UserError::Problems(Problems::email_taken())),
+                changed => Ok(changed?),
+            }
         })
     })
     .await
+}
+
+/// Sets the phone of a user, or takes it away; answers the user with their orders, or `None` if there is none.
+pub(crate) async fn set_phone(
+    app: &Application,
+    id: UserId,
+    phone: Option<PhoneNumber>,
+    url: UserUrl,
+    origin: Origin,
+) -> Result<Option<(User, Vec<Order>)>, Error> {
+    let change = UserChange {
+        phone: Some(phone),
+        ..UserChange::default()
+    };
+    let clock = app.clock.clone();
+    app.write(move |tx| {
+        Box::pin(async move {
+            let Some(changed) = change_row(tx, id, &change, &url, &origin, &*clock).await? else {
+                return Ok(None);
+            };
+            Ok(Some((changed.user, orders::of_user(tx.conn(), id).await?)))
+        })
+    })
+    .await
+}
+
+/// Changes a user with the event that tells of it.
+async fn change_row(
+    tx: &Tx<'_>,
+    id: UserId,
+    change: &UserChange,
+    url: &UserUrl,
+    origin: &Origin,
+    clock: &dyn Clock,
+) -> Result<Option<LinkedUser>, Error> {
+    let Some(user) = users::update(tx, id, change).await?.map(|user| url.link(user)) else {
+        return Ok(None);
+    };
+    enqueue(tx, &UserUpdated(&user), origin, clock).await?;
+    Ok(Some(user))
+}
+
+/// Finds the user for whom something is done, who stays as they are until that is done.
+pub(super) async fn stay(tx: &Tx<'_>, id: UserId) -> Result<User, ForUserError> {
+    users::lock(tx, id).await?.ok_or(ForUserError::UnknownUser)
 }
 
 /// Deletes a user; answers whether there was one. Its email is free again.

@@ -1,21 +1,25 @@
 //! The published contracts, each in the form that its clients know.
 //!
-//! What every contract needs of a request is here, without any contract's form of errors: the body, the
-//! idempotency key, where the request comes from and where it was sent, and what may go wrong.
+//! What every contract needs of a request is here, without any contract's form of errors: the body and its
+//! fields, the idempotency key, where the request comes from and where it was sent, and what may go wrong.
 
 pub(crate) mod body;
 mod failure;
+mod fault;
+mod fields;
 pub(crate) mod repeatable;
 mod surroundings;
 
 pub(crate) mod messaging;
+pub(crate) mod orders;
 pub(crate) mod users;
 
 use actix_web::http::Method;
-use actix_web::{Resource, ResponseError, Route, web};
+use actix_web::{Resource, Responder, ResponseError, Route, web};
 
 pub(crate) use self::body::BodyError;
 pub(crate) use self::failure::{Failure, RETRY};
+use self::fault::Fault;
 pub(crate) use self::surroundings::Surroundings;
 use crate::access::{Denied, guarded, policy};
 
@@ -43,4 +47,16 @@ where
         resource.route(guarded::<R>(route.method(method), policy))
     };
     methods.into_iter().zip(policies).fold(web::resource(paths), answering)
+}
+
+/// The same under a path, with and without a slash at its end. Other methods are refused.
+fn at<R>(path: &str, methods: Methods) -> Resource
+where
+    R: ResponseError + Responder + From<Denied> + From<Fault> + 'static,
+{
+    let allow = allowed(&methods);
+    resource::<R>(vec![path.to_owned(), format!("{path}/")], methods).default_service(web::to(move || {
+        let allow = allow.clone();
+        async move { R::from(Fault::MethodNotAllowed { allow }) }
+    }))
 }

@@ -1,9 +1,10 @@
 //! `Idempotency-Key`: how a client may send a POST again without it taking effect again.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, LOCATION};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tidings_storage::idempotency::RequestKey;
 
 use super::body::Body;
@@ -60,8 +61,17 @@ pub(crate) fn status(refused: Refused) -> StatusCode {
 
 /// 201 with that body.
 pub(crate) fn created(body: &impl Serialize) -> serde_json::Result<Answer> {
+    answered(StatusCode::CREATED, body)
+}
+
+/// 202 with that body.
+pub(crate) fn accepted(body: &impl Serialize) -> serde_json::Result<Answer> {
+    answered(StatusCode::ACCEPTED, body)
+}
+
+fn answered(status: StatusCode, body: &impl Serialize) -> serde_json::Result<Answer> {
     Ok(Answer {
-        status: StatusCode::CREATED.as_u16(),
+        status: status.as_u16(),
         body: serde_json::to_vec(body)?,
     })
 }
@@ -83,4 +93,15 @@ pub(crate) fn answer<T>(
     }
     response.content_type("application/json");
     Ok((response, answer.body))
+}
+
+/// The same with the address of what was made. That is told by the body, so that a repetition gets it as well.
+pub(crate) fn answer_at<T, B: DeserializeOwned>(
+    outcome: Outcome<T>,
+    present: Present<T>,
+    address: impl FnOnce(B) -> String,
+) -> serde_json::Result<HttpResponse> {
+    let (mut response, body) = answer(outcome, present)?;
+    let address = address(serde_json::from_slice(&body)?);
+    Ok(response.insert_header((LOCATION, address)).body(body))
 }

@@ -9,6 +9,7 @@ mod harness;
 mod idempotency;
 mod messages;
 mod mmdb;
+mod orders;
 mod outages;
 mod races;
 mod routing;

@@ -2,11 +2,10 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
-use serde_json::Value;
 
 use super::Refusal;
-use super::fields::Fields;
 use crate::contracts::body;
+use crate::contracts::fields::Fields;
 
 /// A request's body.
 #[derive(Debug)]
@@ -15,11 +14,7 @@ pub(super) struct Body(body::Body);
 impl Body {
     /// Reads it as the JSON object that it has to be.
     pub(super) fn fields(&self) -> Result<Fields, Refusal> {
-        match serde_json::from_slice(self.0.bytes()) {
-            Ok(Value::Object(fields)) => Ok(Fields::new(fields)),
-            Ok(_) => Err(Refusal::BadRequest("the body must be a JSON object".to_owned())),
-            Err(error) => Err(Refusal::BadRequest(format!("the body is not valid JSON: {error}"))),
-        }
+        Ok(Fields::read(self.0.bytes())?)
     }
 
     pub(super) fn whole(&self) -> &body::Body {

@@ -6,13 +6,13 @@ use tidings_events::data::Contact;
 use super::Refusal;
 use super::body::Body;
 use super::context::PathId;
-use super::fields::Fields;
 use super::paging;
 use super::repeatable::{self, IdempotencyKey};
 use crate::access::Caller;
 use crate::application::Application;
 use crate::application::contacts::{self, ContactChange, NewContact};
 use crate::application::idempotency::Answer;
+use crate::contracts::fields::Fields;
 
 const WHAT: &str = "contact";
 const DEFAULT_PAGE_SIZE: u64 = 10;

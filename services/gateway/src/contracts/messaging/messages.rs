@@ -10,13 +10,13 @@ use super::Refusal;
 use super::body::Body;
 use super::contacts::read_new as read_new_contact;
 use super::context::PathId;
-use super::fields::Fields;
 use super::paging;
 use super::repeatable::{self, IdempotencyKey};
 use crate::access::Caller;
 use crate::application::Application;
 use crate::application::idempotency::Answer;
 use crate::application::messages::{self, NewMessage, Recipient};
+use crate::contracts::fields::Fields;
 
 const WHAT: &str = "message";
 const DEFAULT_PAGE_SIZE: u64 = 100;

@@ -8,17 +8,16 @@ mod body;
 mod contacts;
 mod context;
 mod documents;
-mod fields;
 mod messages;
 mod paging;
 mod refusal;
 mod repeatable;
 
 use actix_web::http::Method;
-use actix_web::{Resource, web};
+use actix_web::web;
 
 use self::refusal::Refusal;
-use super::{Methods, allowed, resource};
+use super::{Methods, at};
 
 /// Everything that needs a key.
 fn operations() -> Vec<(&'static str, Methods)> {
@@ -52,17 +51,9 @@ fn operations() -> Vec<(&'static str, Methods)> {
 /// Adds the contract, its documents, and its answer to paths where nothing is.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
     for (path, methods) in operations().into_iter().chain(documents::pages()) {
-        app.service(at(path, methods));
+        app.service(at::<Refusal>(path, methods));
     }
     app.default_service(web::to(|| async { Refusal::UnknownPath }));
-}
-
-fn at(path: &str, methods: Methods) -> Resource {
-    let allow = allowed(&methods);
-    resource::<Refusal>(vec![path.to_owned(), format!("{path}/")], methods).default_service(web::to(move || {
-        let allow = allow.clone();
-        async move { Refusal::MethodNotAllowed { allow } }
-    }))
 }
 
 #[cfg(test)]

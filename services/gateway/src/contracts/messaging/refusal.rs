@@ -1,15 +1,11 @@
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
-use crate::access::Denied;
 use crate::application::contacts::ContactError;
-use crate::application::idempotency::Refused;
 use crate::application::messages::MessageError;
-use crate::contracts::body::BodyError;
-use crate::contracts::failure::{Failure, RETRY};
-use crate::contracts::repeatable;
+use crate::contracts::failure::Failure;
+use crate::contracts::fault::Fault;
 
 /// Everything but a success, in the contract's forms: `{"message"}` about the key and the service,
 /// `{"id", "message"}` about something that does not exist, `{"error"}` about everything else. An internal
@@ -18,20 +14,12 @@ use crate::contracts::repeatable;
 pub(super) enum Refusal {
     #[error("{0}")]
     BadRequest(String),
-    #[error(transparent)]
-    Denied(#[from] Denied),
     #[error("{what} not found")]
     NotFound { what: &'static str, id: String },
     #[error("there is nothing at this path")]
     UnknownPath,
-    #[error("the method is not allowed here; allowed: {allow}")]
-    MethodNotAllowed { allow: String },
     #[error(transparent)]
-    Body(#[from] BodyError),
-    #[error(transparent)]
-    Repeated(#[from] Refused),
-    #[error(transparent)]
-    Failed(#[from] Failure),
+    Fault(Fault),
 }
 
 #[derive(Serialize)]
@@ -48,32 +36,22 @@ impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Denied(denied) => denied.status(),
             Self::NotFound { .. } | Self::UnknownPath => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Body(error) => error.status(),
-            Self::Repeated(refused) => repeatable::status(*refused),
-            Self::Failed(failure) => failure.status(),
+            Self::Fault(fault) => fault.status(),
         }
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut answer = HttpResponse::build(self.status_code());
-        match self {
-            Self::Denied(denied) => denied.insert_headers(&mut answer),
-            Self::MethodNotAllowed { allow } => drop(answer.insert_header((ALLOW, allow.as_str()))),
-            Self::Failed(Failure::Unavailable) | Self::Repeated(Refused::InFlight) => {
-                answer.insert_header((RETRY_AFTER, RETRY));
-            }
-            _ => {}
-        }
+        let mut answer = match self {
+            Self::Fault(fault) => fault.answer(),
+            _ => HttpResponse::build(self.status_code()),
+        };
         let text = self.to_string();
         let (id, message, error) = match self {
             Self::NotFound { id, .. } => (Some(id.as_str()), true, false),
-            Self::Denied(Denied::Unauthorized) => (None, true, false),
-            Self::Failed(failure) | Self::Denied(Denied::Failed(failure)) => {
-                (None, true, *failure == Failure::Internal)
-            }
+            Self::Fault(Fault::Failed(Failure::Internal)) => (None, true, true),
+            Self::Fault(fault) if fault.status() == StatusCode::UNAUTHORIZED => (None, true, false),
+            Self::Fault(fault) if fault.status() == StatusCode::SERVICE_UNAVAILABLE => (None, true, false),
             _ => (None, false, true),
         };
         answer.json(Form {
@@ -92,15 +70,9 @@ impl actix_web::Responder for Refusal {
     }
 }
 
-impl From<tidings_storage::Error> for Refusal {
-    fn from(error: tidings_storage::Error) -> Self {
-        Failure::from(error).into()
-    }
-}
-
-impl From<serde_json::Error> for Refusal {
-    fn from(error: serde_json::Error) -> Self {
-        Failure::from(error).into()
+impl<E: Into<Fault>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Fault(error.into())
     }
 }
 

@@ -28,7 +28,7 @@ impl FromRequest for IdempotencyKey {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let key = repeatable::IdempotencyKey::read(request.headers());
-        ready(key.map(Self).map_err(|bad| Refusal::BadRequest(bad.to_string())))
+        ready(key.map(Self).map_err(Refusal::from))
     }
 }
 

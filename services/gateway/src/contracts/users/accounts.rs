@@ -1,4 +1,3 @@
-use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use tidings_domain as domain;
@@ -68,10 +67,7 @@ pub(super) async fn create(
     let draft = draft(body.bytes())?;
     let once = key.once("POST /api/v1/users", context.caller.id(), &body, created);
     let outcome = users::create(&app, admitted, draft, context.users(), context.caller.origin(), once).await?;
-    let (mut answer, body) = repeatable::answer(outcome, created)?;
-    // From the body, so that a repetition gets it as well.
-    let user: User = serde_json::from_slice(&body)?;
-    Ok(answer.insert_header((LOCATION, user.url)).body(body))
+    Ok(repeatable::answer_at(outcome, created, |user: User| user.url)?)
 }
 
 pub(super) async fn find(

@@ -5,10 +5,11 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use tidings_domain::UserId;
 
-use super::{PATH, Refusal};
+use super::Refusal;
 use crate::access::Caller;
 use crate::application::users::UserUrl;
-use crate::contracts::{Failure, Surroundings};
+use crate::contracts::Surroundings;
+use crate::contracts::failure::Failure;
 
 /// Who asks, and from where.
 #[derive(Debug, Clone)]
@@ -22,7 +23,7 @@ pub(super) struct RequestContext {
 
 impl RequestContext {
     pub(super) fn users(&self) -> UserUrl {
-        UserUrl(format!("{}{PATH}/", self.base))
+        super::url(&self.base)
     }
 }
 
@@ -36,9 +37,10 @@ impl FromRequest for RequestContext {
 }
 
 fn context(request: &HttpRequest) -> Result<RequestContext, Refusal> {
+    let caller = Caller::of(request)?;
     let surroundings = request.app_data::<web::Data<Surroundings>>().ok_or(Failure::Internal)?;
     Ok(RequestContext {
-        caller: Caller::of(request).ok_or(Failure::Internal)?,
+        caller,
         client: surroundings.client(request),
         base: surroundings.base(request),
     })

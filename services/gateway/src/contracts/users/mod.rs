@@ -20,8 +20,14 @@ use serde_json::json;
 use self::context::RequestContext;
 use self::refusal::Refusal;
 use super::{Methods, allowed, resource};
+use crate::application::users::UserUrl;
 
 const PATH: &str = "/api/v1/users";
+
+/// Where users are shown, for a request that was sent to `base`.
+pub(super) fn url(base: &str) -> UserUrl {
+    UserUrl(format!("{base}{PATH}/"))
+}
 
 /// Adds the contract.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {

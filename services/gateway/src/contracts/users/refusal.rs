@@ -1,16 +1,12 @@
-use actix_web::http::header::RETRY_AFTER;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 use tidings_domain::TextFault;
 
 use super::listing::BadParameter;
-use crate::access::Denied;
-use crate::application::idempotency::Refused;
 use crate::application::users::{NotAdmitted, Problem, Problems, UserError};
-use crate::contracts::body::BodyError;
-use crate::contracts::failure::{Failure, RETRY};
-use crate::contracts::repeatable::{self, BadKey};
+use crate::contracts::failure::Failure;
+use crate::contracts::fault::Fault;
 
 /// Everything but a success, in the contract's forms: `{"field": ["…"]}` about fields,
 /// `{"non_field_errors": ["…"]}` about all of a body, `{"detail": "…"}` about everything else.
@@ -25,10 +21,6 @@ pub(super) enum Refusal {
     NotAnObject(Option<&'static str>),
     #[error("JSON parse error - {0}")]
     Json(serde_json::Error),
-    #[error(transparent)]
-    Key(#[from] BadKey),
-    #[error(transparent)]
-    Denied(#[from] Denied),
     #[error("Only users located in Switzerland can be created (remote address in {0})")]
     Elsewhere(String),
     #[error("Not found.")]
@@ -38,38 +30,25 @@ pub(super) enum Refusal {
     #[error("Method \"{0}\" not allowed.")]
     MethodNotAllowed(Method),
     #[error(transparent)]
-    Body(#[from] BodyError),
-    #[error(transparent)]
-    Repeated(#[from] Refused),
-    #[error(transparent)]
-    Failed(#[from] Failure),
+    Fault(Fault),
 }
 
 impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Fields(_) | Self::Query(_) | Self::NotAnObject(_) | Self::Json(_) | Self::Key(_) => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::Denied(denied) => denied.status(),
+            Self::Fields(_) | Self::Query(_) | Self::NotAnObject(_) | Self::Json(_) => StatusCode::BAD_REQUEST,
             Self::Elsewhere(_) => StatusCode::FORBIDDEN,
             Self::NotFound | Self::InvalidPage => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Body(error) => error.status(),
-            Self::Repeated(refused) => repeatable::status(*refused),
-            Self::Failed(failure) => failure.status(),
+            Self::Fault(fault) => fault.status(),
         }
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut answer = HttpResponse::build(self.status_code());
-        match self {
-            Self::Denied(denied) => denied.insert_headers(&mut answer),
-            Self::Failed(Failure::Unavailable) | Self::Repeated(Refused::InFlight) => {
-                answer.insert_header((RETRY_AFTER, RETRY));
-            }
-            _ => {}
-        }
+        let mut answer = match self {
+            Self::Fault(fault) => fault.answer(),
+            _ => HttpResponse::build(self.status_code()),
+        };
         answer.json(self.body())
     }
 }
@@ -132,16 +111,9 @@ impl From<NotAdmitted> for Refusal {
     }
 }
 
-impl From<tidings_storage::Error> for Refusal {
-    fn from(error: tidings_storage::Error) -> Self {
-        Failure::from(error).into()
-    }
-}
-
-/// Of an answer; a body that cannot be read is [`Refusal::Json`].
-impl From<serde_json::Error> for Refusal {
-    fn from(error: serde_json::Error) -> Self {
-        Failure::from(error).into()
+impl<E: Into<Fault>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Fault(error.into())
     }
 }
 
