@@ -23,5 +23,6 @@ mod observe;
 mod server;
 mod v2;
 
+pub use access::Limits;
 pub use application::api_keys as keys;
 pub use server::{BindError, Gateway, Parts};

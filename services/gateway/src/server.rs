@@ -16,7 +16,7 @@ use tidings_storage::Db;
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Gatekeeper;
+use crate::access::{Gatekeeper, Limits};
 use crate::application::Application;
 use crate::contracts::{Surroundings, messaging, orders, users};
 use crate::location::GeoLocator;
@@ -48,6 +48,7 @@ pub struct Parts {
     pub api_key: SecretString,
     /// Whether contracts that were published without authentication need no key.
     pub open_contracts: bool,
+    pub limits: Limits,
     /// What absolute links begin with, without a slash at its end, if that does not follow each request.
     pub public_url: Option<String>,
     /// Whose word on where a request comes from counts.
@@ -115,10 +116,7 @@ impl Gateway {
     pub async fn run(self, parts: Parts, cancel: CancellationToken) -> io::Result<()> {
         let listener = self.listener;
         let application = Application::new(parts.db, parts.clock, parts.locator, &parts.api_key);
-        let gatekeeper = web::Data::new(Gatekeeper {
-            application: application.clone(),
-            open_contracts: parts.open_contracts,
-        });
+        let gatekeeper = web::Data::new(Gatekeeper::new(application.clone(), parts.open_contracts, parts.limits));
         let surroundings = web::Data::new(Surroundings {
             public_url: parts.public_url,
             trusted_proxies: parts.trusted_proxies,

@@ -1,22 +1,43 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, Route, web};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
+use super::limits::{Limits, Standing, Turnstile};
 use super::policy::Need;
 use super::{Caller, Denied, Policy};
 use crate::application::Application;
 use crate::application::api_keys::Holder;
-use crate::contracts::Failure;
+use crate::contracts::{Failure, Surroundings};
 use crate::observe::Trace;
 
+/// For all of a request: its body, its turn at the database and its answer have shorter times of their own. Whoever
+/// is still waiting then is told to come back.
+const TIME: Duration = Duration::from_secs(45);
+
 /// What all guards go by.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Gatekeeper {
-    pub(crate) application: Application,
-    /// Whether contracts that were published without authentication need no key.
-    pub(crate) open_contracts: bool,
+    application: Application,
+    open_contracts: bool,
+    turnstile: Turnstile,
+}
+
+impl Gatekeeper {
+    /// `open_contracts` is whether contracts that were published without authentication need no key.
+    pub(crate) fn new(application: Application, open_contracts: bool, limits: Limits) -> Self {
+        Self {
+            application,
+            open_contracts,
+            turnstile: Turnstile::new(limits),
+        }
+    }
 }
 
 /// Puts a guard in front of a route. Those whom it denies are told in the form of `R`. A route without a
@@ -38,27 +59,42 @@ async fn guard<R>(
 where
     R: ResponseError + From<Denied>,
 {
-    match admit(request.request(), policy).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.call(request).await
+    let (asked, mut standing) = (request.request().clone(), Standing::default());
+    let answered = async {
+        let (caller, _place) = admit(&asked, policy, &mut standing).await?;
+        asked.extensions_mut().insert(caller);
+        match timeout(TIME, next.call(request)).await {
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(Denied::TooLong),
         }
-        Err(denied) => {
-            let refusal = R::from(denied).error_response();
-            Ok(request.into_response(refusal))
-        }
-    }
+    };
+    let mut answer = match answered.await {
+        Ok(answer) => answer?,
+        Err(denied) => ServiceResponse::new(asked, R::from(denied).error_response()),
+    };
+    standing.tell(answer.headers_mut());
+    Ok(answer)
 }
 
-async fn admit(request: &HttpRequest, policy: Option<Policy>) -> Result<Caller, Denied> {
+/// Who asks, and a place for the request, to be kept until it is answered.
+async fn admit(
+    request: &HttpRequest,
+    policy: Option<Policy>,
+    standing: &mut Standing,
+) -> Result<(Caller, OwnedSemaphorePermit), Denied> {
     let gatekeeper = request.app_data::<web::Data<Gatekeeper>>().ok_or(Failure::Internal)?;
     let trace = Trace::find(request).ok_or(Failure::Internal)?;
     let Some(policy) = policy else {
         tracing::error!("the operation has no policy");
         return Err(Failure::Internal.into());
     };
+    let turnstile = &gatekeeper.turnstile;
+    let place = turnstile.enter()?;
+    if let Some(address) = address(request) {
+        turnstile.count_address(address, standing)?;
+    }
     let need = match policy {
-        Policy::Open => return Ok(Caller::new(None, trace)),
+        Policy::Open => return Ok((Caller::new(None, trace), place)),
         Policy::Contract(_) if gatekeeper.open_contracts => None,
         Policy::Key(need) | Policy::Contract(need) => Some(need),
     };
@@ -66,15 +102,23 @@ async fn admit(request: &HttpRequest, policy: Option<Policy>) -> Result<Caller, 
         Some(token) => gatekeeper.application.holder(token).await.map_err(Failure::from),
         None => Ok(None),
     };
-    match need {
+    let holder = match need {
         // Who asks is only of interest for the events. Nobody is kept out because that cannot be found out.
-        None => Ok(Caller::new(holder.unwrap_or_default(), trace)),
-        Some(need) => {
-            let holder = holder?.ok_or(Denied::Unauthorized)?;
-            need.check(&holder)?;
-            Ok(Caller::new(Some(holder), trace))
-        }
+        None => holder.unwrap_or_default(),
+        Some(_) => Some(holder?.ok_or(Denied::Unauthorized)?),
+    };
+    if let Some(holder) = &holder {
+        turnstile.count_key(&holder.id, standing)?;
+        need.map_or(Ok(()), |need| need.check(holder))?;
     }
+    Ok((Caller::new(holder, trace), place))
+}
+
+/// Where a request comes from: who a trusted proxy says, or whoever is at the other end of the connection.
+fn address(request: &HttpRequest) -> Option<IpAddr> {
+    let surroundings = request.app_data::<web::Data<Surroundings>>();
+    let named = surroundings.and_then(|surroundings| surroundings.client(request));
+    named.or_else(|| Some(request.peer_addr()?.ip()))
 }
 
 impl Need {

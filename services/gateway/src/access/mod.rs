@@ -5,11 +5,14 @@
 //! all. That is decided before a handler sees the request, so that none can forget it, and before anything of
 //! a body is read. Handlers learn who asks from [`Caller`], and from nowhere else.
 //!
+//! How often somebody may ask, and how much is done at a time, is in [`limits`].
+//!
 //! Not guaranteed: that a key which was revoked in another process opens nothing from the next moment on. It
 //! takes as long as `application/api_keys/ring.rs` says.
 
 mod caller;
 mod guard;
+mod limits;
 mod policy;
 
 use actix_web::HttpResponseBuilder;
@@ -19,6 +22,7 @@ use tidings_domain::{Role, Scope};
 
 pub(crate) use self::caller::Caller;
 pub(crate) use self::guard::{Gatekeeper, guarded};
+pub use self::limits::Limits;
 pub(crate) use self::policy::{Policy, policy};
 use crate::contracts::{Failure, RETRY};
 
@@ -31,6 +35,13 @@ pub(crate) enum Denied {
     Scope(Scope),
     #[error("this is for keys with the role {0}")]
     Role(Role),
+    #[error("too many requests; the next one is let through in {seconds} s")]
+    TooMany { seconds: u64 },
+    #[error("the service has more to do than it can at the moment; try again")]
+    Busy,
+    /// Given up. It may have been carried out all the same.
+    #[error("the request took too long; try again, with an Idempotency-Key if it is a POST")]
+    TooLong,
     #[error(transparent)]
     Failed(#[from] Failure),
 }
@@ -40,6 +51,8 @@ impl Denied {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Scope(_) | Self::Role(_) => StatusCode::FORBIDDEN,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy | Self::TooLong => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(failure) => failure.status(),
         }
     }
@@ -48,7 +61,10 @@ impl Denied {
     pub(crate) fn insert_headers(self, answer: &mut HttpResponseBuilder) {
         match self {
             Self::Unauthorized => answer.insert_header((WWW_AUTHENTICATE, "Bearer")),
-            Self::Failed(Failure::Unavailable) => answer.insert_header((RETRY_AFTER, RETRY)),
+            Self::TooMany { seconds } => answer.insert_header((RETRY_AFTER, seconds.to_string())),
+            Self::Busy | Self::TooLong | Self::Failed(Failure::Unavailable) => {
+                answer.insert_header((RETRY_AFTER, RETRY))
+            }
             _ => answer,
         };
     }

@@ -44,6 +44,9 @@ use crate::location::{GeoLocator, Unlocated};
 /// How often answers that have been kept long enough are dropped.
 const EXPIRY: Duration = Duration::from_secs(60 * 60);
 
+/// How long a query may take, as long as a write may. Then whoever asked is told to come back.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What the use cases work with. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Application {
@@ -121,8 +124,12 @@ impl Application {
         let db = self.db()?;
         let query = query(db.clone());
         self.carry_out(async move {
-            let _turn = db.turn().await?;
-            query.await
+            let query = async {
+                let _turn = db.turn().await?;
+                query.await
+            };
+            let done = tokio::time::timeout(PATIENCE, query).await;
+            done.unwrap_or_else(|_| Err(Error::given_up("a query").into()))
         })
         .await
     }

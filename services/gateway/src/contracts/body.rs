@@ -109,7 +109,17 @@ fn is_json(content_type: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_media_type_panics(text in ".*", parameters in "[a-z=;\" -]*") {
+            let _ = is_json(&text);
+            let _ = is_json(&format!("application/json;{parameters}"));
+        }
+    }
 
     #[test]
     fn media_types_that_are_json() {

@@ -105,3 +105,20 @@ pub(crate) fn answer_at<T, B: DeserializeOwned>(
     let address = address(serde_json::from_slice(&body)?);
     Ok(response.insert_header((LOCATION, address)).body(body))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What is taken fits into a header as it stands.
+        #[test]
+        fn a_key_is_visible_ascii_of_a_bounded_length(text in prop_oneof![any::<String>(), "[!-~]{0,300}"]) {
+            let taken = parse(&text).is_some();
+            let fits = (1..=LONGEST).contains(&text.len()) && text.chars().all(|character| ('!'..='~').contains(&character));
+            prop_assert_eq!(taken, fits);
+        }
+    }
+}

@@ -67,6 +67,8 @@ kinds! {
         "Send JSON in UTF-8 as `application/json`.";
     REUSED: "idempotency-key-reused", 422, "The Idempotency-Key was used for another request",
         "Use a new key for each request, and an old one for a repetition with the same body only.";
+    TOO_MANY: "too-many-requests", 429, "There were too many requests",
+        "Wait as long as `Retry-After` says. `RateLimit` has what is left, `RateLimit-Policy` the limits.";
     INTERNAL: "internal-error", 500, "Something went wrong here",
         "Tell whoever runs this the `correlation_id`, which finds the cause in the log.";
     UNAVAILABLE: "unavailable", 503, "The service cannot do this at the moment",

@@ -65,6 +65,8 @@ impl Refusal {
             Self::Body(BodyError::UnsupportedMediaType) => problem::MEDIA_TYPE,
             Self::Repeated(Refused::InFlight) => problem::IN_FLIGHT,
             Self::Repeated(Refused::Reused) => problem::REUSED,
+            Self::Denied(Denied::TooMany { .. }) => problem::TOO_MANY,
+            Self::Denied(Denied::Busy | Denied::TooLong) => problem::UNAVAILABLE,
             Self::Failed(failure) | Self::Denied(Denied::Failed(failure)) => match failure {
                 Failure::Internal => problem::INTERNAL,
                 Failure::Unavailable => problem::UNAVAILABLE,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tidings_domain::{Country, SystemClock};
 use tidings_events::{EventRecord, Outbox};
 use tidings_gateway::location::{Locator, Tuning};
-use tidings_gateway::{Gateway, Parts};
+use tidings_gateway::{Gateway, Limits, Parts};
 use tidings_runtime::health::{BuildInfo, Health};
 use tidings_runtime::http_client::install_crypto_provider;
 use tidings_runtime::telemetry::install_metrics;
@@ -59,6 +59,7 @@ pub fn parts(db: Db, health: Health) -> Parts {
         clock: Arc::new(SystemClock),
         api_key: KEY.to_owned().into(),
         open_contracts: true,
+        limits: Limits::default(),
         public_url: None,
         trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
         // A port on which nobody listens: who comes from this machine is not asked about.

@@ -7,6 +7,7 @@ mod contacts;
 mod documents;
 mod harness;
 mod idempotency;
+mod limits;
 mod messages;
 mod mmdb;
 mod orders;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tidings_delivery::endpoints;
 use tidings_events::TOPICS;
-use tidings_gateway::Gateway;
 use tidings_gateway::location::{Locator, LocatorError, Tuning};
+use tidings_gateway::{Gateway, Limits};
 use tidings_messaging::{TopicsError, relay, topics};
 use tidings_runtime::http_client::OutwardClient;
 use tidings_runtime::reach::Reach;
@@ -136,6 +136,11 @@ fn spawn_gateway(gateway: Gateway, parts: &Parts, locator: Locator, supervisor: 
         clock: parts.clock.clone(),
         api_key: settings.api_key.clone(),
         open_contracts: settings.open_contracts,
+        limits: Limits {
+            per_key: settings.rate_limit_per_key,
+            per_address: settings.rate_limit_per_address,
+            ..Limits::default()
+        },
         public_url: settings.public_url.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         locator: Arc::new(locator),

@@ -151,6 +151,24 @@ pub const TABLE: &[Setting] = &[
         )
     },
     Setting {
+        production: Value("600/1m"),
+        ..setting(
+            "TIDINGS_RATE_LIMIT_PER_KEY",
+            Value("off"),
+            "600/1m",
+            "How many requests of one key each gateway lets through in how much time, or `off`.",
+        )
+    },
+    Setting {
+        production: Value("300/1m"),
+        ..setting(
+            "TIDINGS_RATE_LIMIT_PER_ADDRESS",
+            Value("off"),
+            "300/1m",
+            "The same for one address, which is an IPv4 address or an IPv6 network of 64 bits. Wrong keys count here.",
+        )
+    },
+    Setting {
         production: Unset("none"),
         ..setting(
             "TIDINGS_TRUSTED_PROXIES",
