@@ -147,7 +147,7 @@ async fn nobody_hangs_when_the_database_has_no_connection_left() {
             let writes = futures_util::future::join_all((0..40).map(write));
             let read = async {
                 eventually("no connection is left", async || match gateway.get("/contacts").await {
-                    refused if refused.status == 503 => Ok(assert!(refused.header("retry-after").is_some())),
+                    refused if refused.status == 503 && refused.header("retry-after").is_some() => Ok(()),
                     answer => Err(answer.status),
                 })
                 .await;
