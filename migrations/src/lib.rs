@@ -19,6 +19,7 @@ mod m0005_dead_letters;
 mod m0006_users;
 mod m0007_orders;
 mod m0008_guids;
+mod m0009_api_keys;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_users::Migration),
             Box::new(m0007_orders::Migration),
             Box::new(m0008_guids::Migration),
+            Box::new(m0009_api_keys::Migration),
         ]
     }
 }

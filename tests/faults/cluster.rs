@@ -92,6 +92,7 @@ impl Cluster {
         tidings_runtime::http_client::install_crypto_provider();
         let (brokers, database) = (parts.brokers().await, parts.database().await);
         let settings = [
+            ("TIDINGS_ENCRYPTION_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
             ("DATABASE_URL", &database[..]),
             ("KAFKA_BROKERS", &brokers),
             ("WEBHOOK_URL", webhook_url),

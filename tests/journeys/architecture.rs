@@ -10,6 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tidings-signing", &[]),
     ("tidings-broker", &[]),
     ("tidings-migrations", &[]),
+    ("tidings-vault", &["tidings-domain"]),
     ("tidings-events", &["tidings-domain"]),
     ("tidings-runtime", &["tidings-domain", "tidings-events"]),
     ("tidings-storage", &["tidings-domain", "tidings-events"]),
@@ -32,7 +33,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "tidings-load",
-        &["tidings-delivery", "tidings-domain", "tidings-testkit"],
+        &[
+            "tidings-delivery",
+            "tidings-domain",
+            "tidings-runtime",
+            "tidings-testkit",
+            "tidings-vault",
+        ],
     ),
     (
         "tidings",
@@ -49,6 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tidings-runtime",
             "tidings-signing",
             "tidings-storage",
+            "tidings-vault",
         ],
     ),
 ];
@@ -60,6 +68,7 @@ const SERVICE: &[&str] = &[
     "tidings-runtime",
     "tidings-signing",
     "tidings-storage",
+    "tidings-vault",
 ];
 
 /// Libraries that one crate alone may know; the testkit stands outside and may know anything.
@@ -69,6 +78,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("sea-orm-migration", &["tidings-migrations"]),
     ("kafka-protocol", &["tidings-broker"]),
     ("hmac", &["tidings-signing"]),
+    ("chacha20poly1305", &["tidings-vault"]),
     ("opentelemetry_sdk", &["tidings-runtime"]),
 ];
 

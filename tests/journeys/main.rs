@@ -11,6 +11,7 @@ mod crashes;
 mod delivery;
 mod foreign;
 mod guids;
+mod keys;
 mod orders;
 mod orders_killed;
 mod refusals;

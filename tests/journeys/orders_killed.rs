@@ -235,6 +235,10 @@ async fn whoever_kills_the_notifier_everyone_is_told_under_one_key() {
         ("KAFKA_BROKERS", kafka.brokers().to_owned()),
         ("TIDINGS_LISTEN", "127.0.0.1:0".to_owned()),
         ("TIDINGS_OPS_LISTEN", "127.0.0.1:0".to_owned()),
+        (
+            "TIDINGS_ENCRYPTION_KEY",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned(),
+        ),
     ] {
         all.insert(name.to_owned(), value);
     }

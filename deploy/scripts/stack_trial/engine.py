@@ -39,7 +39,9 @@ class Stack:
     def __init__(self, project, env_file, profile=True):
         self.project = project
         self.ports = {name: free_port() for name in ("LISTEN_PORT", "KAFKA_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")}
-        self.environment = {**os.environ, **{name: str(port) for name, port in self.ports.items()}}
+        # All the load comes from one address, with one key.
+        limits = dict.fromkeys(("TIDINGS_RATE_LIMIT_PER_KEY", "TIDINGS_RATE_LIMIT_PER_ADDRESS"), "off")
+        self.environment = {**os.environ, **limits, **{name: str(port) for name, port in self.ports.items()}}
         files = ["--env-file", env_file] if env_file else []
         self.program = [*compose_program(), "--project-name", project, *files, "--file", str(DEPLOY / "compose.yaml")]
 

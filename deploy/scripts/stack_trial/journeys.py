@@ -157,27 +157,11 @@ def a_guid_is_the_same_everywhere(stack, api, broker):
 
 
 def what_is_not_public_is_not_reached(stack, api, broker):
-    """a webhook endpoint inside the stack's own network gets nothing"""
-    added = stack.inside(
-        "delivery",
-        "tidings",
-        "endpoints",
-        "add",
-        "http://gateway:9000/health",
-        "--event-types",
-        "tidings.contact.created",
-    ).stdout
-    endpoint = added.split()[1]
-    phone = f"+4176{uuid.uuid4().int % 10**7:07}"
-    assert Api(*api).call("POST", "/contacts", {"name": "Nadja", "phone": phone})[0] == 201
-    query = (
-        "SELECT error FROM delivery_attempts a JOIN deliveries d ON d.id = a.delivery_id "
-        f"WHERE d.endpoint_id = '{endpoint}' LIMIT 1"
-    )
-    error = eventually("the attempt is refused", lambda: stack.sql(query))
-    assert "not allowed" in error or "not public" in error or "address" in error, error
-    removed = stack.inside("delivery", "tidings", "endpoints", "remove", endpoint).stdout
-    assert "removed" in removed, removed
+    """a webhook endpoint inside the stack's own network is refused"""
+    url = "http://gateway:9000/health"
+    added = stack.inside("delivery", "tidings", "endpoints", "add", url, check=False)
+    assert added.returncode != 0, added.stdout
+    assert "endpoint" in added.stderr or "address" in added.stderr, added.stderr
 
 
 def a_foreign_client_reads_kafka(stack, api, broker):

@@ -24,7 +24,7 @@ pub(crate) struct Request {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unsendable {
     #[error("the endpoint's secret cannot be used: {0}")]
-    Secret(#[from] tidings_signing::SecretError),
+    Secret(#[from] crate::directory::BadSecret),
     #[error("the webhook cannot be signed: {0}")]
     Signature(#[from] SignError),
     #[error("the webhook's body cannot be written: {0}")]
@@ -54,7 +54,7 @@ impl Request {
         context: TraceParent,
         at: DateTime<Utc>,
     ) -> Result<Self, Unsendable> {
-        let secrets = endpoint.secrets.as_ref().map_err(|error| *error)?;
+        let secrets = endpoint.secrets.as_ref().map_err(Clone::clone)?;
         let mut headers = HeaderMap::new();
         let body = match message {
             Some(id) => Bytes::from(serde_json::to_vec(&Acknowledgement {

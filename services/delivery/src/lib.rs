@@ -47,6 +47,7 @@ use tidings_events::TOPICS;
 use tidings_messaging::{Connection, ConsumerConfig, ConsumerError, consumer};
 use tidings_runtime::http_client::OutwardClient;
 use tidings_storage::{Db, deliveries, outbox};
+use tidings_vault::Vault;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +70,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub connection: Connection,
     pub client: OutwardClient,
+    /// Opens the endpoints' secrets.
+    pub vault: Vault,
     pub schedule: RetrySchedule,
     /// How long one attempt may take in all. Shorter than [`deliveries::LEASE`].
     pub attempt_timeout: Duration,

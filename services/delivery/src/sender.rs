@@ -74,7 +74,7 @@ impl Sender {
         Self {
             db: parts.db,
             clock: parts.clock,
-            directory: Directory::default(),
+            directory: Directory::new(parts.vault),
             slots: Slots::new(),
             agenda: Agenda::default(),
             client: parts.client,

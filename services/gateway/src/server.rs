@@ -16,13 +16,15 @@ use tidings_storage::Db;
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Gatekeeper, Limits};
 use crate::application::Application;
 use crate::application::guids;
-use crate::contracts::{self, ApiKey, Surroundings, messaging, orders, users};
+use crate::contracts::{self, Surroundings, messaging, orders, users};
 use crate::guid_cache::{GuidCache, GuidCaching};
 use crate::location::GeoLocator;
 use crate::observe::observe;
 use crate::sandbox::{self, Sandbox, SandboxTokens};
+use crate::v2;
 
 /// A worker is one thread that reads requests and writes answers; what they ask for is done on the
 /// runtime of the process. Two are busy long after the database is, and leave room for the other
@@ -45,10 +47,11 @@ pub struct Parts {
     /// Until it is set, whoever needs it is told to come back.
     pub db: Arc<SetOnce<Db>>,
     pub clock: Arc<dyn Clock>,
-    /// What clients have to send as their bearer token.
+    /// The first key, which opens everything.
     pub api_key: SecretString,
     /// Whether contracts that were published without authentication need no key.
     pub open_contracts: bool,
+    pub limits: Limits,
     /// What absolute links begin with, without a slash at its end, if that does not follow each request.
     pub public_url: Option<String>,
     /// Whose word on where a request comes from counts.
@@ -79,6 +82,30 @@ pub enum BindError {
     Unusable { listen: SocketAddr, source: io::Error },
 }
 
+/// Everything that is answered.
+pub(crate) fn routes(
+    health: &Health,
+    build: BuildInfo,
+    metrics: Option<&MetricsHandle>,
+    sandbox: Option<&web::Data<Sandbox>>,
+) -> impl FnOnce(&mut web::ServiceConfig) {
+    move |app| {
+        app.configure(health::routes(health.clone(), build));
+        if let Some(metrics) = metrics {
+            app.configure(health::metrics_route(metrics.clone()));
+        }
+        if let Some(sandbox) = sandbox {
+            app.configure(sandbox::routes(sandbox.clone()));
+        }
+        app.configure(v2::routes);
+        app.configure(users::routes);
+        app.configure(contracts::guids::routes);
+        app.configure(orders::routes);
+        // Last, for it also answers where nothing is.
+        app.configure(messaging::routes);
+    }
+}
+
 impl Gateway {
     /// Takes the port. Clients can connect from now on; they are answered once the gateway runs.
     pub fn bind(listen: SocketAddr) -> Result<Self, BindError> {
@@ -102,12 +129,11 @@ impl Gateway {
         let sandbox = parts.sandbox.map(|tokens| Sandbox::new(tokens, parts.clock.clone()));
         let sandbox = sandbox.map(web::Data::new);
         let guids = GuidCache::new(&parts.guids);
-        let application = Application::new(parts.db, parts.clock, parts.locator, guids);
-        let api_key = web::Data::new(ApiKey::new(&parts.api_key));
+        let application = Application::new(parts.db, parts.clock, parts.locator, guids, &parts.api_key);
+        let gatekeeper = web::Data::new(Gatekeeper::new(application.clone(), parts.open_contracts, parts.limits));
         let surroundings = web::Data::new(Surroundings {
             public_url: parts.public_url,
             trusted_proxies: parts.trusted_proxies,
-            open_contracts: parts.open_contracts,
         });
         let (health, metrics, build) = (parts.health, parts.metrics, parts.build);
 
@@ -115,6 +141,7 @@ impl Gateway {
         let ended = cancel.child_token();
         let _end = ended.clone().drop_guard();
         tokio::spawn(application.clone().expire_answers(ended.clone()));
+        tokio::spawn(application.clone().record_key_uses(ended.clone()));
         tokio::spawn(guids::expire(application.clone(), ended.clone()));
         let changes = parts.guids.changes;
         let following = changes.map(|changes| tokio::spawn(guids::follow(application.clone(), changes, ended)));
@@ -123,24 +150,10 @@ impl Gateway {
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(shared.clone())
-                .app_data(api_key.clone())
+                .app_data(gatekeeper.clone())
                 .app_data(surroundings.clone())
                 .wrap(from_fn(observe))
-                .configure(health::routes(health.clone(), build))
-                .configure(|app| {
-                    if let Some(metrics) = &metrics {
-                        app.configure(health::metrics_route(metrics.clone()));
-                    }
-                })
-                .configure(|app| {
-                    if let Some(sandbox) = &sandbox {
-                        app.configure(sandbox::routes(sandbox.clone()));
-                    }
-                })
-                .configure(users::routes)
-                .configure(contracts::guids::routes)
-                .configure(orders::routes)
-                .configure(messaging::routes)
+                .configure(routes(&health, build, metrics.as_ref(), sandbox.as_ref()))
         })
         .workers(WORKERS)
         .max_connections(CONNECTIONS)
@@ -152,6 +165,7 @@ impl Gateway {
         .listen(listener)?
         .run();
         server.await?;
+        application.write_key_uses().await;
         // Work whose client has gone may still be under way.
         application.finished(DRAIN).await;
         if let Some(following) = following {

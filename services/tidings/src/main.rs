@@ -13,7 +13,7 @@ use tidings_runtime::health::BuildInfo;
 use tidings_runtime::settings::Settings;
 use tidings_runtime::telemetry;
 
-use crate::command::{audit, dead_letters, demo, endpoints, health, migrate, receive};
+use crate::command::{audit, dead_letters, demo, endpoints, health, keys, migrate, receive};
 use crate::stack::Role;
 
 #[global_allocator]
@@ -68,6 +68,11 @@ enum Command {
         #[command(subcommand)]
         command: endpoints::Command,
     },
+    /// Manage the keys to the API.
+    Keys {
+        #[command(subcommand)]
+        command: keys::Command,
+    },
     /// Look at records that could not be handled, and hand them to their consumer again.
     DeadLetters {
         #[command(subcommand)]
@@ -107,6 +112,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Migrate => migrate::run(&settings).await?,
         Command::Health { url } => return health::run(&settings, url).await,
         Command::Endpoints { command } => endpoints::run(&settings, command).await?,
+        Command::Keys { command } => keys::run(&settings, command).await?,
         Command::DeadLetters { command } => dead_letters::run(&settings, command).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -2,17 +2,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
 use url::Url;
 
-use crate::{EndpointId, Invalid};
+use crate::{EndpointId, Invalid, SealedSecret};
 
 /// A receiver of webhooks.
 #[derive(Debug, Clone)]
 pub struct WebhookEndpoint {
     pub id: EndpointId,
     pub url: WebhookUrl,
-    pub secret: SecretString,
+    pub secret: SealedSecret,
     pub event_types: EventTypes,
     pub state: EndpointState,
     pub created_at: DateTime<Utc>,

@@ -49,6 +49,8 @@ macro_rules! ids {
 }
 
 ids! {
+    /// Names a key wherever it must not be shown: in events, to idempotency keys, in logs.
+    ApiKeyId;
     ContactId;
     MessageId;
     OrderId;

@@ -3,6 +3,7 @@
 //! Nothing here touches a network, a disk or a clock. A value of one of these types has passed its
 //! checks: whoever holds a [`PhoneNumber`] need not look at it again.
 
+mod api_key;
 mod clock;
 mod contact;
 mod country;
@@ -14,10 +15,12 @@ mod ids;
 mod message;
 mod notification;
 mod order;
+mod sealed;
 mod text;
 mod trace;
 mod user;
 
+pub use api_key::{ApiKey, KeyName, KeySecret, KeyState, KeyToken, Role, Scope, Scopes};
 pub use clock::{Clock, SystemClock, new_id};
 pub use contact::{Contact, ContactName, PhoneNumber};
 pub use country::Country;
@@ -25,10 +28,11 @@ pub use delivery::{Attempt, AttemptResult, RetrySchedule};
 pub use email::EmailAddress;
 pub use endpoint::{EndpointState, EventTypes, WebhookEndpoint, WebhookUrl};
 pub use guid::{Expiry, Guid, GuidChange, GuidRecord, GuidUser};
-pub use ids::{ContactId, DeliveryId, EndpointId, EventId, MessageId, NotificationId, OrderId, UserId};
+pub use ids::{ApiKeyId, ContactId, DeliveryId, EndpointId, EventId, MessageId, NotificationId, OrderId, UserId};
 pub use message::{Content, Message, MessageStatus, Sender};
 pub use notification::{ChannelName, Notification, NotificationStatus, NotificationText, Route};
 pub use order::{Order, SequencingType, ShippingInfo, ShippingLine};
+pub use sealed::SealedSecret;
 pub use text::TextFault;
 pub use trace::{CorrelationId, TraceParent};
 pub use user::{NewUser, Password, PasswordHash, PersonName, PostalAddress, User, UserChange};

@@ -257,6 +257,43 @@ impl From<&domain::WebhookEndpoint> for WebhookEndpoint {
     }
 }
 
+/// A key, recognisable by its prefix. Neither its secret nor the hash of it is in here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    pub id: domain::ApiKeyId,
+    pub prefix: String,
+    pub name: String,
+    /// `admin`, `staff` or `service`.
+    pub role: String,
+    pub scopes: Vec<String>,
+    #[serde(serialize_with = "rfc3339")]
+    pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// From when on the key opens nothing; ahead of the event if another one takes its place first.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+impl Data for ApiKey {
+    const SCHEMA: &'static str = "urn:tidings:schema:api-key:1";
+}
+
+impl From<&domain::ApiKey> for ApiKey {
+    fn from(key: &domain::ApiKey) -> Self {
+        Self {
+            id: key.id,
+            prefix: domain::KeyToken::prefix(key.id),
+            name: key.name.as_str().to_owned(),
+            role: key.role.as_str().to_owned(),
+            scopes: key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            revoked_at: key.revoked_at,
+        }
+    }
+}
+
 /// The one way in which times are written: UTC, milliseconds, `Z`.
 pub fn timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)

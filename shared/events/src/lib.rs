@@ -19,9 +19,10 @@ mod topic;
 pub use outbox::{Granted, Outbox, OutboxEntry, ShardLease};
 pub use record::{DecodeError, EventRecord, Origin, RawRecord};
 pub use registry::{
-    Action, ContactCreated, ContactDeleted, ContactUpdated, Event, EventType, GuidCreated, GuidDeleted, GuidExpired,
-    GuidUpdated, MessageDelivered, MessageFailed, MessageQueued, NotificationFailed, NotificationRequested,
-    NotificationSent, OrderPlaced, REGISTRY, Resource, UserCreated, UserDeleted, UserUpdated, WebhookEndpointCreated,
-    WebhookEndpointDeleted, WebhookEndpointDisabled, WebhookEndpointUpdated,
+    Action, ApiKeyCreated, ApiKeyRevoked, ContactCreated, ContactDeleted, ContactUpdated, Event, EventType,
+    GuidCreated, GuidDeleted, GuidExpired, GuidUpdated, MessageDelivered, MessageFailed, MessageQueued,
+    NotificationFailed, NotificationRequested, NotificationSent, OrderPlaced, REGISTRY, Resource, UserCreated,
+    UserDeleted, UserUpdated, WebhookEndpointCreated, WebhookEndpointDeleted, WebhookEndpointDisabled,
+    WebhookEndpointUpdated,
 };
 pub use topic::{TOPICS, Topic};

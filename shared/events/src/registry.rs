@@ -1,5 +1,5 @@
 use serde::Serialize;
-use tidings_domain::{Contact, GuidRecord, Message, Notification, Order, WebhookEndpoint};
+use tidings_domain::{ApiKey, Contact, GuidRecord, Message, Notification, Order, WebhookEndpoint};
 
 use crate::data::{self, Data, LinkedUser};
 use crate::topic::Topic;
@@ -72,7 +72,15 @@ macro_rules! resources {
     )*};
 }
 
-resources!(Contact, GuidRecord, Message, Order, Notification, WebhookEndpoint);
+resources!(
+    ApiKey,
+    Contact,
+    GuidRecord,
+    Message,
+    Order,
+    Notification,
+    WebhookEndpoint
+);
 
 impl Resource for LinkedUser {
     type Data = data::User;
@@ -156,6 +164,9 @@ events! {
     /// The endpoint answered 410 or failed for too long, and is sent nothing more.
     WebhookEndpointDisabled(WebhookEndpoint): "tidings.webhook-endpoint.disabled" on Webhooks, Update;
     WebhookEndpointDeleted(WebhookEndpoint): "tidings.webhook-endpoint.deleted" on Webhooks, Delete;
+    ApiKeyCreated(ApiKey): "tidings.api-key.created" on ApiKeys, Create;
+    /// Somebody ended it, at once or from a time on that the payload has.
+    ApiKeyRevoked(ApiKey): "tidings.api-key.revoked" on ApiKeys, Delete;
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub enum Topic {
     Notifications,
     Guids,
     Webhooks,
+    ApiKeys,
 }
 
 /// All topics, in the order in which they are created and documented.
@@ -21,6 +22,7 @@ pub const TOPICS: &[Topic] = &[
     Topic::Notifications,
     Topic::Guids,
     Topic::Webhooks,
+    Topic::ApiKeys,
 ];
 
 impl Topic {
@@ -33,6 +35,7 @@ impl Topic {
             Self::Notifications => "notifications-events",
             Self::Guids => "guids-events",
             Self::Webhooks => "webhooks-events",
+            Self::ApiKeys => "api-keys-events",
         }
     }
 
@@ -41,7 +44,7 @@ impl Topic {
     pub const fn partitions(self) -> i32 {
         match self {
             Self::Users | Self::Contacts | Self::Messages | Self::Orders | Self::Notifications | Self::Guids => 3,
-            Self::Webhooks => 1,
+            Self::Webhooks | Self::ApiKeys => 1,
         }
     }
 

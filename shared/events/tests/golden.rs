@@ -144,7 +144,7 @@ fn samples() -> Vec<EventRecord> {
     let endpoint = WebhookEndpoint {
         id: EndpointId::from("019b7c3e-0000-7000-8000-00000000000e".to_owned()),
         url: "https://receiver.example/webhooks".parse().unwrap(),
-        secret: "a secret that no event may carry".into(),
+        secret: SealedSecret::from_stored("a secret that no event may carry".to_owned()),
         event_types: "tidings.message.queued,tidings.message.failed".parse().unwrap(),
         state: EndpointState::Enabled,
         created_at: FixedClock.now(),
@@ -160,6 +160,22 @@ fn samples() -> Vec<EventRecord> {
         state: EndpointState::Disabled,
         version: 3,
         ..endpoint.clone()
+    };
+    let key = ApiKey {
+        id: "019b7c3e-0000-7000-8000-00000000000f".parse().unwrap(),
+        name: KeyName::parse("Till 3").unwrap(),
+        role: Role::Service,
+        scopes: [Scope::MessagesWrite, Scope::ContactsRead].into_iter().collect(),
+        created_at: FixedClock.now(),
+        expires_at: Some(FixedClock.now() + chrono::Duration::days(90)),
+        revoked_at: None,
+        last_used_at: None,
+        version: 1,
+    };
+    let revoked = ApiKey {
+        revoked_at: Some(FixedClock.now()),
+        version: 2,
+        ..key.clone()
     };
     vec![
         record(UserCreated(&user(1))),
@@ -189,6 +205,8 @@ fn samples() -> Vec<EventRecord> {
         record(WebhookEndpointUpdated(&every)),
         record(WebhookEndpointDisabled(&disabled)),
         record(WebhookEndpointDeleted(&disabled)),
+        record(ApiKeyCreated(&key)),
+        record(ApiKeyRevoked(&revoked)),
     ]
 }
 

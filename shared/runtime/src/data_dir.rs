@@ -53,6 +53,15 @@ impl DataDir {
         }
     }
 
+    /// Creates the folder, for its owner's eyes only, where it does not exist.
+    pub fn create(path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        create(path).map_err(|reason| Error::Unusable {
+            path: path.to_owned(),
+            reason,
+        })
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -3,8 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
-use secrecy::ExposeSecret;
-use tidings_domain::{EndpointId, EndpointState, WebhookEndpoint};
+use tidings_domain::{EndpointId, EndpointState, SealedSecret, WebhookEndpoint};
 
 use crate::entities::webhook_endpoint::{ActiveModel, Column, Entity, Model};
 use crate::{Error, Result, Tx};
@@ -15,7 +14,7 @@ impl TryFrom<Model> for WebhookEndpoint {
         Ok(Self {
             id: row.id.into(),
             url: row.url.parse()?,
-            secret: row.secret.into(),
+            secret: SealedSecret::from_stored(row.secret),
             event_types: row.event_types.parse()?,
             state: row.state.parse()?,
             created_at: row.created_at,
@@ -29,7 +28,7 @@ fn row(endpoint: &WebhookEndpoint) -> ActiveModel {
     ActiveModel {
         id: Set(endpoint.id.to_string()),
         url: Set(endpoint.url.to_string()),
-        secret: Set(endpoint.secret.expose_secret().to_owned()),
+        secret: Set(endpoint.secret.as_stored().to_owned()),
         event_types: Set(endpoint.event_types.to_string()),
         state: Set(endpoint.state.as_str().to_owned()),
         created_at: Set(endpoint.created_at),
@@ -55,6 +54,23 @@ pub async fn replace(tx: &Tx<'_>, endpoint: &WebhookEndpoint) -> Result<Option<W
         .filter(Column::Id.eq(endpoint.id.as_str()))
         .filter(Column::DeletedAt.is_null());
     one(update, tx).await
+}
+
+/// The secrets of all endpoints, deleted ones included.
+pub async fn secrets(conn: &impl ConnectionTrait) -> Result<Vec<(EndpointId, SealedSecret)>> {
+    let rows = Entity::find().order_by_asc(Column::Id).all(conn).await?;
+    let secret = |row: Model| (row.id.into(), SealedSecret::from_stored(row.secret));
+    Ok(rows.into_iter().map(secret).collect())
+}
+
+/// Writes the same secret in another form, if it is still in the old one; answers whether it was. Not a
+/// change that anyone is told of, so the version stays.
+pub async fn reseal(tx: &Tx<'_>, id: &EndpointId, old: &SealedSecret, new: &SealedSecret) -> Result<bool> {
+    let update = Entity::update_many()
+        .col_expr(Column::Secret, new.as_stored().into())
+        .filter(Column::Id.eq(id.as_str()))
+        .filter(Column::Secret.eq(old.as_stored()));
+    Ok(update.exec(tx.conn()).await?.rows_affected > 0)
 }
 
 /// Stops sending anything to an endpoint; `None` if that was so before, or if it is the default one.

@@ -6,6 +6,7 @@
 //! Leases and due times are on the database's clock ([`clock`]), so that processes whose clocks differ
 //! agree on them.
 
+pub mod api_keys;
 pub mod audit;
 mod backlog;
 mod bulk;
@@ -24,11 +25,13 @@ pub mod messages;
 pub mod notifications;
 pub mod orders;
 pub mod outbox;
+mod place;
 pub mod users;
 
 pub use backlog::Backlog;
 pub use db::{Db, Location, Turn, Tx};
 pub use error::{Error, may_open_later, why_not_open};
+pub use place::Place;
 /// What the reading functions take: [`Db::read`], or a transaction's [`Tx::conn`].
 pub use sea_orm::ConnectionTrait;
 

@@ -42,6 +42,10 @@ impl Place {
             ("TIDINGS_BROKER_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("TIDINGS_DATA_DIR".to_owned(), data),
             ("WEBHOOK_URL".to_owned(), format!("http://{}/", nowhere())),
+            (
+                "TIDINGS_ENCRYPTION_KEY".to_owned(),
+                "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned(),
+            ),
         ]);
         for (name, value) in settings {
             all.insert((*name).to_owned(), (*value).to_owned());

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use tidings_delivery::endpoints::{self, NewEndpoint};
 use tidings_domain::{Clock, EventTypes, SystemClock};
+use tidings_runtime::http_client::OutwardClient;
+use tidings_runtime::reach::Reach;
+use tidings_vault::Vault;
 
 use crate::flow::{self, Measured};
 use crate::report::Report;
@@ -21,6 +25,10 @@ pub(crate) async fn run(
     let alone = flow::steady(target, rate, lasting).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let db = target.stack.database().await;
+    // The stack made it at its start.
+    let key = std::fs::read_to_string(target.stack.folder().join("data/encryption.key"))?;
+    let vault = Vault::from_text(&key.trim_end().into())?;
+    let client = OutwardClient::new(Reach::loopback())?;
     let types = EventTypes::Only(vec!["tidings.contact.created".to_owned()]);
     for number in 0..hanging {
         let url = target
@@ -28,7 +36,12 @@ pub(crate) async fn run(
             .hanging_url(number)
             .parse()
             .map_err(anyhow::Error::new)?;
-        let added = tidings_delivery::endpoints::add(&db, &clock, url, None, types.clone()).await;
+        let new = NewEndpoint {
+            url,
+            secret: None,
+            event_types: types.clone(),
+        };
+        let added = endpoints::add(&db, &clock, &vault, &client, new).await;
         added.context("an endpoint could not be added")?;
     }
     // Each new contact is owed to all of them, and attempted after 0, 1 and 3 s for 2 s each: so each of them always

@@ -89,7 +89,10 @@ async fn other_endpoints_get_the_events_they_asked_for_as_cloudevents() {
             WebhookReceiver::start(Behavior::Acknowledge).await,
         );
         stage.default_endpoint(&default.url()).await;
-        let endpoint = stage.endpoint_for(&other.url(), "tidings.message.delivered").await;
+        let (_, secret) = stage
+            .add(&other.url(), None, "tidings.message.delivered")
+            .await
+            .unwrap();
         let service = stage.run("0s,50ms");
         let (message, queued) = stage.send().await;
         let received = eventually("the event arrives", async || other.received().pop().ok_or("nothing")).await;
@@ -111,7 +114,7 @@ async fn other_endpoints_get_the_events_they_asked_for_as_cloudevents() {
             stage.event(queued).await.origin.correlation_id
         );
         assert_eq!(header("x-correlation-id"), event.origin.correlation_id.as_str());
-        let secret = secrecy::ExposeSecret::expose_secret(&endpoint.secret);
+        let secret = secrecy::ExposeSecret::expose_secret(&secret);
         verify_all(&received, secret, secret);
 
         stage.deliveries_become("delivered 2").await;

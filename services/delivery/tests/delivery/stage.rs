@@ -4,21 +4,32 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tidings_delivery::{Parts, endpoints};
+use tidings_delivery::Parts;
+use tidings_delivery::endpoints::{self, EndpointError, NewEndpoint};
 use tidings_domain::{
-    Attempt, Contact, ContactName, Content, DeliveryId, EndpointId, EventId, EventTypes, Message, MessageId,
-    MessageStatus, PhoneNumber, Sender, WebhookEndpoint,
+    Attempt, Contact, ContactName, Content, DeliveryId, EndpointId, EventId, Message, MessageId, MessageStatus,
+    PhoneNumber, Sender, WebhookEndpoint,
 };
 use tidings_events::{MessageQueued, Origin};
 use tidings_runtime::http_client::OutwardClient;
 use tidings_runtime::reach::Reach;
 use tidings_storage::{Db, contacts, deliveries, messages, outbox};
 use tidings_testkit::{Ground, eventually};
+use tidings_vault::Vault;
 
 pub const SECRET: &str = "mySecret";
 
 /// Ample for an attempt that is meant to be answered.
 pub const AMPLE: Duration = Duration::from_secs(30);
+
+/// What secrets are encrypted with.
+pub fn vault() -> Vault {
+    Vault::from_text(&"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()).unwrap()
+}
+
+fn client() -> OutwardClient {
+    OutwardClient::new(Reach::loopback()).unwrap()
+}
 
 pub struct Stage(Ground);
 
@@ -53,7 +64,8 @@ impl Stage {
             db,
             clock: self.clock.clone(),
             connection: self.connection.clone(),
-            client: OutwardClient::new(Reach::loopback()).unwrap(),
+            client: client(),
+            vault: vault(),
             schedule: schedule.parse().unwrap(),
             attempt_timeout,
         };
@@ -63,7 +75,7 @@ impl Stage {
     /// Makes this receiver the default one.
     pub async fn default_endpoint(&self, url: &str) -> WebhookEndpoint {
         let secret = SecretString::from(SECRET);
-        endpoints::ensure_default(&self.db, &self.clock, &url.parse().unwrap(), &secret)
+        endpoints::ensure_default(&self.db, &self.clock, &vault(), &url.parse().unwrap(), &secret)
             .await
             .unwrap()
     }
@@ -74,10 +86,22 @@ impl Stage {
     }
 
     pub async fn endpoint_for(&self, url: &str, types: &str) -> WebhookEndpoint {
-        let types: EventTypes = types.parse().unwrap();
-        endpoints::add(&self.db, &self.clock, url.parse().unwrap(), None, types)
-            .await
-            .unwrap()
+        self.add(url, None, types).await.unwrap().0
+    }
+
+    /// Adds an endpoint; answers also its secret.
+    pub async fn add(
+        &self,
+        url: &str,
+        secret: Option<&str>,
+        types: &str,
+    ) -> Result<(WebhookEndpoint, SecretString), EndpointError> {
+        let new = NewEndpoint {
+            url: url.parse().unwrap(),
+            secret: secret.map(SecretString::from),
+            event_types: types.parse().unwrap(),
+        };
+        endpoints::add(&self.db, &self.clock, &vault(), &client(), new).await
     }
 
     /// Accepts a message, as the gateway does, and answers it with the id of its event.

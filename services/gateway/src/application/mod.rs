@@ -10,6 +10,7 @@
 //! May be changed safely: how a use case is carried out, as long as all of it goes through
 //! [`Application::read`] and [`Application::write`].
 
+pub mod api_keys;
 pub(crate) mod contacts;
 pub(crate) mod guids;
 pub(crate) mod idempotency;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use secrecy::SecretString;
 use tidings_domain::{Clock, Country};
 use tidings_storage::{Db, Error, Tx};
 use tokio::runtime::Handle;
@@ -34,6 +36,7 @@ use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::api_keys::Ring;
 use self::guids::Alarm;
 use self::idempotency::InFlight;
 use self::intake::Intake;
@@ -44,6 +47,9 @@ use crate::location::{GeoLocator, Unlocated};
 /// How often answers that have been kept long enough are dropped.
 const EXPIRY: Duration = Duration::from_secs(60 * 60);
 
+/// How long a query may take, as long as a write may. Then whoever asked is told to come back.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What the use cases work with. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Application {
@@ -53,6 +59,7 @@ pub(crate) struct Application {
     guid_alarm: Arc<Alarm>,
     in_flight: InFlight,
     intake: Intake,
+    keys: Ring,
     locator: Arc<dyn GeoLocator>,
     passwords: Passwords,
     runtime: Handle,
@@ -83,6 +90,7 @@ impl Application {
         clock: Arc<dyn Clock>,
         locator: Arc<dyn GeoLocator>,
         guids: GuidCache,
+        configured_key: &SecretString,
     ) -> Self {
         Self {
             db,
@@ -91,6 +99,7 @@ impl Application {
             guids,
             guid_alarm: Arc::default(),
             in_flight: InFlight::default(),
+            keys: Ring::new(configured_key),
             locator,
             passwords: Passwords::new(),
             runtime: Handle::current(),
@@ -123,8 +132,12 @@ impl Application {
         let db = self.db()?;
         let query = query(db.clone());
         self.carry_out(async move {
-            let _turn = db.turn().await?;
-            query.await
+            let query = async {
+                let _turn = db.turn().await?;
+                query.await
+            };
+            let done = tokio::time::timeout(PATIENCE, query).await;
+            done.unwrap_or_else(|_| Err(Error::given_up("a query").into()))
         })
         .await
     }

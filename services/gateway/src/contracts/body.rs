@@ -55,7 +55,7 @@ impl Body {
     }
 
     /// What it is recognised by: hexadecimal SHA-256.
-    pub(super) fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         hex::encode(Sha256::digest(&self.0))
     }
 }
@@ -109,7 +109,17 @@ fn is_json(content_type: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_media_type_panics(text in ".*", parameters in "[a-z=;\" -]*") {
+            let _ = is_json(&text);
+            let _ = is_json(&format!("application/json;{parameters}"));
+        }
+    }
 
     #[test]
     fn media_types_that_are_json() {

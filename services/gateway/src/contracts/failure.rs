@@ -3,12 +3,12 @@ use std::error::Error as StdError;
 use actix_web::http::StatusCode;
 
 /// Seconds after which a request that failed for want of the database, or of patience, may be sent again.
-pub(super) const RETRY: &str = "1";
+pub(crate) const RETRY: &str = "1";
 
 /// What went wrong on this side, in the same words in every contract. The cause ends here: it is logged, and
 /// clients learn only what they can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     #[error("something went wrong; the correlation id of this answer finds it in the log")]
     Internal,
     #[error("the service cannot reach its database; try again, with an Idempotency-Key if it is a POST")]
@@ -17,12 +17,12 @@ pub(super) enum Failure {
 
 impl Failure {
     /// Of a request that somebody will have to look into.
-    pub(super) fn internal(error: &(dyn StdError + 'static)) -> Self {
+    pub(crate) fn internal(error: &(dyn StdError + 'static)) -> Self {
         tracing::error!(error, "a request failed");
         Self::Internal
     }
 
-    pub(super) fn status(self) -> StatusCode {
+    pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

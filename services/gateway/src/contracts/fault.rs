@@ -1,19 +1,19 @@
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, RETRY_AFTER};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::body::BodyError;
-use super::caller::NotAdmitted;
 use super::failure::{Failure, RETRY};
 use super::fields::BadBody;
 use super::repeatable::{self, BadKey};
+use crate::access::Denied;
 use crate::application::idempotency::Refused;
 
 /// What every contract refuses alike, in the same words. Only the form in which it says so is its own.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    #[error("the API key is missing or wrong: send it as `Authorization: Bearer <key>`")]
-    Unauthorized,
+    #[error(transparent)]
+    Denied(Denied),
     #[error("the method is not allowed here; allowed: {allow}")]
     MethodNotAllowed { allow: String },
     #[error(transparent)]
@@ -31,7 +31,7 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Denied(denied) => denied.status(),
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Key(_) | Self::Fields(_) => StatusCode::BAD_REQUEST,
             Self::Body(error) => error.status(),
@@ -44,22 +44,22 @@ impl Fault {
     pub(super) fn answer(&self) -> HttpResponseBuilder {
         let mut answer = HttpResponse::build(self.status());
         match self {
-            Self::Unauthorized => answer.insert_header((WWW_AUTHENTICATE, "Bearer")),
-            Self::MethodNotAllowed { allow } => answer.insert_header((ALLOW, allow.as_str())),
+            Self::Denied(denied) => denied.insert_headers(&mut answer),
+            Self::MethodNotAllowed { allow } => drop(answer.insert_header((ALLOW, allow.as_str()))),
             Self::Failed(Failure::Unavailable) | Self::Repeated(Refused::InFlight) => {
-                answer.insert_header((RETRY_AFTER, RETRY))
+                answer.insert_header((RETRY_AFTER, RETRY));
             }
-            _ => &mut answer,
-        };
+            _ => {}
+        }
         answer
     }
 }
 
-impl From<NotAdmitted> for Fault {
-    fn from(refused: NotAdmitted) -> Self {
-        match refused {
-            NotAdmitted::Unauthorized => Self::Unauthorized,
-            NotAdmitted::Failed(failure) => failure.into(),
+impl From<Denied> for Fault {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Failed(failure) => failure.into(),
+            denied => Self::Denied(denied),
         }
     }
 }

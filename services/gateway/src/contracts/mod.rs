@@ -1,15 +1,13 @@
 //! The published contracts, each in the form that its clients know.
 //!
-//! What every contract needs of a request is here, without any contract's form of errors: the key, the body
-//! and its fields, the idempotency key, where the request comes from and where it was sent, and what may go wrong.
+//! What every contract needs of a request is here, without any contract's form of errors: the body and its
+//! fields, the idempotency key, where the request comes from and where it was sent, and what may go wrong.
 
-mod auth;
-mod body;
-mod caller;
+pub(crate) mod body;
 mod failure;
 mod fault;
 mod fields;
-mod repeatable;
+pub(crate) mod repeatable;
 mod surroundings;
 
 pub(crate) mod guids;
@@ -18,12 +16,13 @@ pub(crate) mod orders;
 pub(crate) mod users;
 
 use actix_web::http::Method;
-use actix_web::{Resource, Responder, Route, web};
+use actix_web::{Resource, Responder, ResponseError, Route, web};
 
-pub(crate) use self::auth::ApiKey;
 pub(crate) use self::body::{Body, BodyError};
+pub(crate) use self::failure::{Failure, RETRY};
 use self::fault::Fault;
 pub(crate) use self::surroundings::Surroundings;
+use crate::access::{Denied, guarded, policy};
 
 /// What a path answers to.
 pub(crate) type Methods = Vec<(Method, Route)>;
@@ -34,16 +33,30 @@ pub(crate) fn allowed(methods: &Methods) -> String {
     names.join(", ")
 }
 
-/// Answers to these methods under each of these paths.
-pub(crate) fn resource(paths: Vec<String>, methods: Methods) -> Resource {
-    let answering = |resource: Resource, (method, route): (Method, Route)| resource.route(route.method(method));
-    methods.into_iter().fold(web::resource(paths), answering)
+/// Answers to these methods under each of these paths, for those whom the policy of the operation admits. The
+/// first path is the one under which the table of policies has it. Refusals have the form of `R`.
+pub(crate) fn resource<R>(paths: Vec<String>, methods: Methods) -> Resource
+where
+    R: ResponseError + From<Denied> + 'static,
+{
+    let policies: Vec<_> = methods
+        .iter()
+        .map(|(method, _)| paths.first().and_then(|path| policy(path, method)))
+        .collect();
+    let answering = |resource: Resource, ((method, route), policy)| {
+        let route: Route = route;
+        resource.route(guarded::<R>(route.method(method), policy))
+    };
+    methods.into_iter().zip(policies).fold(web::resource(paths), answering)
 }
 
 /// The same under a path, with and without a slash at its end. Other methods are refused.
-fn at<R: From<Fault> + Responder + 'static>(path: &str, methods: Methods) -> Resource {
+fn at<R>(path: &str, methods: Methods) -> Resource
+where
+    R: ResponseError + Responder + From<Denied> + From<Fault> + 'static,
+{
     let allow = allowed(&methods);
-    resource(vec![path.to_owned(), format!("{path}/")], methods).default_service(web::to(move || {
+    resource::<R>(vec![path.to_owned(), format!("{path}/")], methods).default_service(web::to(move || {
         let allow = allow.clone();
         async move { R::from(Fault::MethodNotAllowed { allow }) }
     }))

@@ -16,14 +16,14 @@ const LONGEST: usize = 255;
 
 /// The key of a request, if it has one: 1 to 255 visible ASCII characters.
 #[derive(Debug)]
-pub(super) struct IdempotencyKey(Option<String>);
+pub(crate) struct IdempotencyKey(Option<String>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{KEY} must be one header of 1 to {LONGEST} visible ASCII characters")]
-pub(super) struct BadKey;
+pub(crate) struct BadKey;
 
 impl IdempotencyKey {
-    pub(super) fn read(headers: &HeaderMap) -> Result<Self, BadKey> {
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, BadKey> {
         let keys: Vec<_> = headers.get_all(KEY).collect();
         match keys.as_slice() {
             [] => Ok(Self(None)),
@@ -33,7 +33,7 @@ impl IdempotencyKey {
     }
 
     /// What makes the request recognisable. `operation` is the same for every spelling of its path.
-    pub(super) fn once<T>(self, operation: &str, caller: &str, body: &Body, answer: Present<T>) -> Option<Once<T>> {
+    pub(crate) fn once<T>(self, operation: &str, caller: &str, body: &Body, answer: Present<T>) -> Option<Once<T>> {
         self.0.map(|key| Once {
             request: RequestKey {
                 caller: caller.to_owned(),
@@ -52,7 +52,7 @@ fn parse(key: &str) -> Option<IdempotencyKey> {
 }
 
 /// How every contract answers a request that is not carried out.
-pub(super) fn status(refused: Refused) -> StatusCode {
+pub(crate) fn status(refused: Refused) -> StatusCode {
     match refused {
         Refused::InFlight => StatusCode::CONFLICT,
         Refused::Reused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -60,12 +60,12 @@ pub(super) fn status(refused: Refused) -> StatusCode {
 }
 
 /// 201 with that body.
-pub(super) fn created(body: &impl Serialize) -> serde_json::Result<Answer> {
+pub(crate) fn created(body: &impl Serialize) -> serde_json::Result<Answer> {
     answered(StatusCode::CREATED, body)
 }
 
 /// 202 with that body.
-pub(super) fn accepted(body: &impl Serialize) -> serde_json::Result<Answer> {
+pub(crate) fn accepted(body: &impl Serialize) -> serde_json::Result<Answer> {
     answered(StatusCode::ACCEPTED, body)
 }
 
@@ -77,7 +77,7 @@ fn answered(status: StatusCode, body: &impl Serialize) -> serde_json::Result<Ans
 }
 
 /// Answers now as a repetition will be answered, but for the header that tells them apart.
-pub(super) fn answer<T>(
+pub(crate) fn answer<T>(
     outcome: Outcome<T>,
     present: Present<T>,
 ) -> serde_json::Result<(HttpResponseBuilder, Vec<u8>)> {
@@ -96,7 +96,7 @@ pub(super) fn answer<T>(
 }
 
 /// The same with the address of what was made. That is told by the body, so that a repetition gets it as well.
-pub(super) fn answer_at<T, B: DeserializeOwned>(
+pub(crate) fn answer_at<T, B: DeserializeOwned>(
     outcome: Outcome<T>,
     present: Present<T>,
     address: impl FnOnce(B) -> String,
@@ -104,4 +104,21 @@ pub(super) fn answer_at<T, B: DeserializeOwned>(
     let (mut response, body) = answer(outcome, present)?;
     let address = address(serde_json::from_slice(&body)?);
     Ok(response.insert_header((LOCATION, address)).body(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What is taken fits into a header as it stands.
+        #[test]
+        fn a_key_is_visible_ascii_of_a_bounded_length(text in prop_oneof![any::<String>(), "[!-~]{0,300}"]) {
+            let taken = parse(&text).is_some();
+            let fits = (1..=LONGEST).contains(&text.len()) && text.chars().all(|character| ('!'..='~').contains(&character));
+            prop_assert_eq!(taken, fits);
+        }
+    }
 }

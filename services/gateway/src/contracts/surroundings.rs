@@ -9,15 +9,13 @@ use crate::location::client_address;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// How requests reach the gateway, and what they need.
+/// How requests reach the gateway.
 #[derive(Debug, Clone)]
 pub(crate) struct Surroundings {
     /// What absolute links begin with, if that does not follow the request.
     pub(crate) public_url: Option<String>,
     /// Whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Vec<IpNet>,
-    /// Whether contracts that were published without authentication need no key.
-    pub(crate) open_contracts: bool,
 }
 
 impl Surroundings {
@@ -25,7 +23,7 @@ impl Surroundings {
     ///
     /// The gateway itself speaks plain HTTP. What a proxy says about itself is not listened to: where there
     /// is one, the public URL is what it is.
-    pub(super) fn base(&self, request: &HttpRequest) -> String {
+    pub(crate) fn base(&self, request: &HttpRequest) -> String {
         if let Some(url) = &self.public_url {
             return url.clone();
         }
@@ -40,7 +38,7 @@ impl Surroundings {
     }
 
     /// Where the request comes from; `None` if a proxy that is trusted does not tell.
-    pub(super) fn client(&self, request: &HttpRequest) -> Option<IpAddr> {
+    pub(crate) fn client(&self, request: &HttpRequest) -> Option<IpAddr> {
         let forwarded: Vec<_> = request
             .headers()
             .get_all(FORWARDED_FOR)
@@ -67,7 +65,6 @@ mod tests {
         Surroundings {
             public_url: public_url.map(str::to_owned),
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
-            open_contracts: true,
         }
     }
 

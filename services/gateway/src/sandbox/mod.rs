@@ -87,7 +87,7 @@ pub(crate) fn routes(sandbox: web::Data<Sandbox>) -> impl FnOnce(&mut web::Servi
                 async move { Refusal::MethodNotAllowed { allow } }
             });
             let paths = vec![path.to_owned(), format!("{path}/")];
-            app.service(resource(paths, methods).default_service(refuse));
+            app.service(resource::<Refusal>(paths, methods).default_service(refuse));
         }
     }
 }

@@ -4,6 +4,7 @@ use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
 use serde_json::json;
 
+use crate::access::Denied;
 use crate::contracts::BodyError;
 
 /// Everything but a success, as `{"error": "…"}`.
@@ -17,6 +18,8 @@ pub(super) enum Refusal {
     MethodNotAllowed { allow: String },
     #[error(transparent)]
     Body(#[from] BodyError),
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error("the sandbox was told to fail")]
     Told {
         status: StatusCode,
@@ -31,6 +34,7 @@ impl ResponseError for Refusal {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body(error) => error.status(),
+            Self::Denied(denied) => denied.status(),
             Self::Told { status, .. } => *status,
         }
     }
@@ -44,6 +48,10 @@ impl ResponseError for Refusal {
                 retry_after: Some(seconds),
                 ..
             } => answer.insert_header((RETRY_AFTER, seconds.to_string())),
+            Self::Denied(denied) => {
+                denied.insert_headers(&mut answer);
+                &mut answer
+            }
             _ => &mut answer,
         };
         answer.json(json!({ "error": self.to_string() }))

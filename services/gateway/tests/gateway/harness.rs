@@ -11,7 +11,7 @@ use tidings_domain::{Country, SystemClock};
 use tidings_events::{EventRecord, Outbox};
 use tidings_gateway::guid_cache::GuidCaching;
 use tidings_gateway::location::{Locator, Tuning};
-use tidings_gateway::{Gateway, Parts, SandboxTokens};
+use tidings_gateway::{Gateway, Limits, Parts, SandboxTokens};
 use tidings_runtime::health::{BuildInfo, Health};
 use tidings_runtime::http_client::install_crypto_provider;
 use tidings_runtime::telemetry::install_metrics;
@@ -62,6 +62,7 @@ pub fn parts(db: Db, health: Health) -> Parts {
         clock: Arc::new(SystemClock),
         api_key: KEY.to_owned().into(),
         open_contracts: true,
+        limits: Limits::default(),
         public_url: None,
         trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
         // A port on which nobody listens: who comes from this machine is not asked about.

@@ -3,12 +3,14 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Subcommand as ClapSubcommand;
 use secrecy::{ExposeSecret, SecretString};
-use tidings_delivery::endpoints;
+use tidings_delivery::endpoints::{self, NewEndpoint};
 use tidings_domain::{Clock, EventTypes, SystemClock, WebhookUrl};
+use tidings_runtime::http_client::OutwardClient;
+use tidings_runtime::reach::Reach;
 use tidings_runtime::settings::Settings;
 
 use crate::banner::say;
-use crate::stack::database;
+use crate::stack::{database, vault};
 
 #[derive(ClapSubcommand)]
 pub(crate) enum Command {
@@ -39,11 +41,19 @@ pub(crate) async fn run(settings: &Settings, command: Command) -> Result<()> {
             event_types,
             secret,
         } => {
-            let added = endpoints::add(&db, &clock, url, secret, event_types).await?;
+            let vault = vault::required(settings, "tidings endpoints add")?;
+            let and = settings.webhook_allow.clone();
+            let client = OutwardClient::new(Reach::Public { and })?;
+            let new = NewEndpoint {
+                url,
+                secret,
+                event_types,
+            };
+            let (added, secret) = endpoints::add(&db, &clock, &vault, &client, new).await?;
             say(&format!("id      {}", added.id));
             say(&format!("url     {}", added.url));
             say(&format!("events  {}", added.event_types));
-            say(&format!("secret  {}", added.secret.expose_secret()));
+            say(&format!("secret  {}", secret.expose_secret()));
         }
         Command::List => {
             for endpoint in endpoints::list(&db).await? {

@@ -13,6 +13,7 @@ pub(crate) mod database;
 mod gauges;
 mod health;
 mod services;
+pub(crate) mod vault;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -36,6 +37,7 @@ use tidings_runtime::telemetry::{self, MetricsHandle};
 use tidings_runtime::{http_client, ops};
 use tidings_signing::Secret;
 use tidings_storage::{Db, Location};
+use tidings_vault::Vault;
 use tokio::sync::SetOnce;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -82,6 +84,7 @@ struct Parts {
     /// Set once the database answers, has the right schema, and has in it what a service begins with.
     db: Arc<SetOnce<Db>>,
     connection: Connection,
+    vault: Vault,
     /// Where the gateway is, in this process or in another.
     api: SocketAddr,
     /// Where the default endpoint is.
@@ -131,6 +134,7 @@ pub(crate) async fn up_until(
     // Before anything is written: a port that is taken is the usual reason not to start.
     let gateway = Gateway::bind(settings.listen)?;
     let api = gateway.addr();
+    let vault = vault::for_stack(&settings)?;
     let broker = match &settings.kafka_brokers {
         Some(_) => None,
         None => Some(broker::start(&settings).await?),
@@ -145,6 +149,7 @@ pub(crate) async fn up_until(
         settings,
         (location, Schema::Migrate),
         brokers.clone(),
+        vault,
         api,
         webhook_url.clone(),
     );
@@ -220,6 +225,7 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
             role.name()
         );
     };
+    let vault = vault::required(&settings, &format!("tidings {}", role.name()))?;
     let webhook_url = match &settings.webhook_url {
         Some(url) => url.clone(),
         None => DEFAULT_WEBHOOK_URL.parse()?,
@@ -232,7 +238,7 @@ pub(crate) async fn alone(settings: Settings, role: Role) -> Result<()> {
     let own_api = gateway.as_ref().map(Gateway::addr);
     let api = own_api.unwrap_or(settings.listen);
     let mut supervisor = Supervisor::new(on_signals()?);
-    let parts = parts(settings, (location, Schema::Check), brokers, api, webhook_url);
+    let parts = parts(settings, (location, Schema::Check), brokers, vault, api, webhook_url);
     let listen = parts.settings.ops_listen;
     let (ops, serving) = ops::serve(
         listen,
@@ -292,6 +298,7 @@ fn parts(
     settings: Settings,
     (location, schema): (Location, Schema),
     brokers: String,
+    vault: Vault,
     api: SocketAddr,
     webhook_url: WebhookUrl,
 ) -> Parts {
@@ -308,6 +315,7 @@ fn parts(
         schema,
         db: Arc::default(),
         connection,
+        vault,
         api,
         webhook_url,
         health: Health::new(),

@@ -7,7 +7,7 @@ use tidings_delivery::endpoints;
 use tidings_events::TOPICS;
 use tidings_gateway::guid_cache::{GuidCaching, Redis, RedisError};
 use tidings_gateway::location::{Locator, LocatorError, Tuning};
-use tidings_gateway::{Gateway, SandboxTokens};
+use tidings_gateway::{Gateway, Limits, SandboxTokens};
 use tidings_messaging::{TopicsError, relay, topics};
 use tidings_runtime::http_client::OutwardClient;
 use tidings_runtime::reach::Reach;
@@ -59,6 +59,7 @@ const START: &str = "the start";
 fn spawn_database(parts: &Parts, roles: &[Role], supervisor: &mut Supervisor) {
     let (location, schema) = (parts.location.clone(), parts.schema);
     let (opened, health, clock) = (parts.db.clone(), parts.health.clone(), parts.clock.clone());
+    let vault = parts.vault.clone();
     let (url, secret) = (parts.webhook_url.clone(), parts.settings.webhook_secret.clone());
     let (delivers, audits) = (roles.contains(&Role::Delivery), roles.contains(&Role::Audit));
     let cancel = supervisor.token();
@@ -71,7 +72,7 @@ fn spawn_database(parts: &Parts, roles: &[Role], supervisor: &mut Supervisor) {
                 tidings_notifier::clear_leases(&db).await?;
             }
             if delivers {
-                endpoints::ensure_default(&db, &clock, &url, &secret).await?;
+                endpoints::ensure_default(&db, &clock, &vault, &url, &secret).await?;
             }
             Ok(db)
         };
@@ -145,6 +146,11 @@ fn spawn_gateway(gateway: Gateway, parts: &Parts, locator: Locator, guids: GuidC
         clock: parts.clock.clone(),
         api_key: settings.api_key.clone(),
         open_contracts: settings.open_contracts,
+        limits: Limits {
+            per_key: settings.rate_limit_per_key,
+            per_address: settings.rate_limit_per_address,
+            ..Limits::default()
+        },
         public_url: settings.public_url.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         locator: Arc::new(locator),
@@ -171,6 +177,7 @@ fn spawn_delivery(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
     let settings = &parts.settings;
     let and = settings.webhook_allow.clone();
     let client = OutwardClient::new(Reach::Public { and })?;
+    let vault = parts.vault.clone();
     let (clock, connection) = (parts.clock.clone(), parts.connection.clone());
     let (schedule, attempt_timeout) = (settings.retry_schedule.clone(), settings.attempt_timeout);
     let (ground, cancel) = (parts.ground(), supervisor.token());
@@ -183,6 +190,7 @@ fn spawn_delivery(parts: &Parts, supervisor: &mut Supervisor) -> Result<()> {
             clock,
             connection,
             client,
+            vault,
             schedule,
             attempt_timeout,
         };

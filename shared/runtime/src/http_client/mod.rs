@@ -24,7 +24,7 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use tidings_domain::Clock;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub use answer::{Answer, BODY_LIMIT};
 pub use bytes::Bytes;
@@ -34,7 +34,7 @@ pub use url::Url;
 
 #[cfg(doc)]
 use crate::reach::Reach;
-use crate::reach::{Resolver, Unresolved};
+use crate::reach::{Forbidden, Resolver, Unresolved};
 
 /// A connection that is not made by then will not be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,6 +94,22 @@ impl OutwardClient {
     ) -> Result<Answer, CallError> {
         let request = self.client.get(url.clone()).headers(headers);
         self.call(url, request, deadline, clock).await
+    }
+
+    /// Judges a URL before there is anything to send: whether it could be called now, as far as that can be
+    /// told without calling it. A name that has no address is not held against it.
+    ///
+    /// # Errors
+    /// [`CallError::Unsuitable`] and [`CallError::Forbidden`]. Calls judge again: who answers for a name may
+    /// answer otherwise the next time.
+    pub async fn check(&self, url: &Url) -> Result<(), CallError> {
+        let host = target::host(url, &self.resolver)?;
+        match timeout(CONNECT_TIMEOUT, self.resolver.resolve(&host)).await {
+            Ok(Err(Unresolved::Forbidden(Forbidden { address, reason }))) => {
+                Err(CallError::Forbidden { host, address, reason })
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn call(

@@ -11,6 +11,7 @@ mod docs;
 mod error;
 mod parse;
 mod providers;
+mod rate;
 mod sources;
 mod table;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use tidings_domain::{Country, RetrySchedule, WebhookUrl};
 pub use docs::markdown_table;
 pub use error::{SettingsError, Source};
 pub use providers::{Provider, Providers, Smtp};
+pub use rate::RateLimit;
 use sources::Sources;
 pub use table::{Fallback, Setting, TABLE};
 
@@ -73,10 +75,16 @@ pub struct Settings {
     /// Where the built-in webhook receiver listens.
     pub receiver_listen: SocketAddr,
     pub api_key: SecretString,
+    /// One key or several, each 32 bytes in base64, separated by commas.
+    pub encryption_keys: Option<SecretString>,
     /// Without a slash at its end. `None`: each request's own scheme and host.
     pub public_url: Option<String>,
     /// Whether contracts that were published without authentication need none.
     pub open_contracts: bool,
+    /// Of one key; `None`: as often as it likes.
+    pub rate_limit_per_key: Option<RateLimit>,
+    /// Of one address; `None`: as often as it likes.
+    pub rate_limit_per_address: Option<RateLimit>,
     /// Whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
     /// With `{ip}` where the address goes. It may contain a key.
@@ -134,8 +142,11 @@ impl Settings {
             broker_listen: from.required("TIDINGS_BROKER_LISTEN", parse::socket_address)?,
             receiver_listen: from.required("TIDINGS_RECEIVER_LISTEN", parse::socket_address)?,
             api_key: from.secret("TIDINGS_API_KEY", parse::api_key)?,
+            encryption_keys: from.optional("TIDINGS_ENCRYPTION_KEY", parse::encryption_keys)?,
             public_url: from.optional("TIDINGS_PUBLIC_URL", parse::public_url)?,
             open_contracts: from.required("TIDINGS_OPEN_CONTRACTS", parse::yes_or_no)?,
+            rate_limit_per_key: from.required("TIDINGS_RATE_LIMIT_PER_KEY", rate::parse)?,
+            rate_limit_per_address: from.required("TIDINGS_RATE_LIMIT_PER_ADDRESS", rate::parse)?,
             trusted_proxies: from
                 .optional("TIDINGS_TRUSTED_PROXIES", parse::networks)?
                 .unwrap_or_default(),

@@ -91,6 +91,20 @@ pub(super) fn secret(text: &str) -> Result<SecretString, String> {
     Ok(text.into())
 }
 
+/// Checks what can be checked without the cipher. Nothing of it is repeated.
+pub(super) fn encryption_keys(text: &str) -> Result<SecretString, String> {
+    let fits = |key: &str| key.len() == 44 && key.ends_with('=') && base64(&key[..43]);
+    match text.split(',').map(str::trim).all(fits) {
+        true => Ok(text.into()),
+        false => Err("each key must be 32 bytes in base64, which is 44 characters".to_owned()),
+    }
+}
+
+fn base64(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+}
+
 /// A key has to fit into an HTTP header, where spaces at its ends would be lost.
 pub(super) fn api_key(text: &str) -> Result<SecretString, String> {
     if text.trim() != text || text.chars().any(char::is_control) {

@@ -136,6 +136,12 @@ pub const TABLE: &[Setting] = &[
         )
     },
     setting(
+        "TIDINGS_ENCRYPTION_KEY",
+        Unset("`tidings up` makes one and keeps it in the data folder; other processes need it"),
+        "the output of `openssl rand -base64 32`",
+        "What stored secrets are encrypted with: 32 bytes in base64. Of several, separated by commas, the first encrypts and all decrypt.",
+    ),
+    setting(
         "TIDINGS_PUBLIC_URL",
         Unset("the scheme and host of each request"),
         "https://api.example.com",
@@ -148,6 +154,24 @@ pub const TABLE: &[Setting] = &[
             Value("true"),
             "false",
             "Whether the users and the GUID contract can be used without a key: `true` or `false`.",
+        )
+    },
+    Setting {
+        production: Value("600/1m"),
+        ..setting(
+            "TIDINGS_RATE_LIMIT_PER_KEY",
+            Value("off"),
+            "600/1m",
+            "How many requests of one key each gateway lets through in how much time, or `off`.",
+        )
+    },
+    Setting {
+        production: Value("300/1m"),
+        ..setting(
+            "TIDINGS_RATE_LIMIT_PER_ADDRESS",
+            Value("off"),
+            "300/1m",
+            "The same for one address, which is an IPv4 address or an IPv6 network of 64 bits. Wrong keys count here.",
         )
     },
     Setting {

@@ -69,6 +69,10 @@ fn nothing_needs_to_be_set_in_development() {
     assert_eq!(settings.broker_listen.to_string(), "127.0.0.1:9092");
     assert_eq!(settings.receiver_listen.to_string(), "127.0.0.1:3010");
     assert_eq!(settings.api_key.expose_secret(), "there-is-no-key");
+    assert_eq!(
+        (settings.rate_limit_per_key, settings.rate_limit_per_address),
+        (None, None)
+    );
     assert_eq!(settings.webhook_secret.expose_secret(), "mySecret");
     assert_eq!(settings.attempt_timeout, Duration::from_secs(2));
     assert_eq!(settings.retry_schedule.to_string(), "0s,1s,3s");
@@ -86,6 +90,12 @@ fn production_is_stricter() {
     assert_eq!(settings.profile, Profile::Production);
     assert!(settings.webhook_allow.is_empty() && settings.trusted_proxies.is_empty());
     assert!(!settings.open_contracts && settings.local_country.is_none());
+    let per_minute = |requests| {
+        let per = Duration::from_secs(60);
+        Some(RateLimit { requests, per })
+    };
+    assert_eq!(settings.rate_limit_per_key, per_minute(600));
+    assert_eq!(settings.rate_limit_per_address, per_minute(300));
     assert_eq!(settings.attempt_timeout, Duration::from_secs(15));
     assert_eq!(settings.retry_schedule.attempts(), 8);
 }
@@ -195,6 +205,7 @@ fn nothing_shows_a_secret() {
             ("KAFKA_SASL_PASSWORD", "hidden"),
             ("TIDINGS_API_KEY", "hidden"),
             ("WEBHOOK_SECRET", "hidden"),
+            ("TIDINGS_ENCRYPTION_KEY", &format!("hidden{}=", "A".repeat(37))),
             ("GEOIP_URL", "https://ipapi.co/{ip}/json/?key=hidden"),
             ("SMS_PROVIDER_URL", "https://sms.example/?key=hidden"),
             ("SMS_PROVIDER_TOKEN", "hidden"),
@@ -214,6 +225,7 @@ fn nothing_shows_a_secret() {
         ("DATABASE_URL", "postgres://u:hidden@host:port/db"),
         ("DATABASE_URL", "postgres://u:hid/den@host/db"),
         ("TIDINGS_API_KEY", " hidden"),
+        ("TIDINGS_ENCRYPTION_KEY", "hidden"),
         ("GEOIP_URL", "https://ipapi.co/json/?key=hidden"),
         ("EMAIL_PROVIDER_URL", "https://user:hidden@email.example"),
         ("EMAIL_PROVIDER_TOKEN", "hidden by a space"),
@@ -278,6 +290,30 @@ fn a_bad_value_is_refused_by_name_with_its_source_and_an_example() {
             ],
         ),
         ("TIDINGS_OPEN_CONTRACTS", &["yes", "1", "True"]),
+        (
+            "TIDINGS_RATE_LIMIT_PER_KEY",
+            &[
+                "600",
+                "0/1m",
+                "+1/1m",
+                "600/0s",
+                "600/2d",
+                "1000001/1m",
+                "x/1m",
+                "600/",
+                "OFF",
+            ],
+        ),
+        ("TIDINGS_RATE_LIMIT_PER_ADDRESS", &["300 per minute"]),
+        (
+            "TIDINGS_ENCRYPTION_KEY",
+            &[
+                "mySecret",
+                "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+                "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=,",
+                "éAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh=",
+            ],
+        ),
         (
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             &["collector:4318", "http://u:p@collector"],
@@ -380,6 +416,10 @@ fn the_table_is_sound() {
         if let Some(demo) = setting.demo {
             assert_eq!(setting.development, Fallback::Value(demo), "{}", setting.name);
         }
+        // This one is a command, of which the output would be taken.
+        if setting.name == "TIDINGS_ENCRYPTION_KEY" {
+            continue;
+        }
         // An example is not followed by a refusal.
         let mut set = NEEDED.to_vec();
         set.push((setting.name, setting.example));
@@ -428,4 +468,22 @@ fn the_documentation_has_this_table() {
         "docs/settings.md is behind the code; rewrite it with `{update}`"
     );
     std::fs::write(&path, format!("{before}{BEGIN}{generated}{END}{after}")).unwrap();
+}
+
+proptest::proptest! {
+    /// Whatever somebody writes for a setting, they get settings or one line that says what is wrong.
+    #[test]
+    fn no_value_panics(index: proptest::sample::Index, value: String, near in "[0-9a-z:/,.+= -]{0,40}") {
+        let setting = TABLE[index.index(TABLE.len())];
+        for value in [value, near] {
+            if let Err(error) = load(&[(setting.name, &value)], "") {
+                proptest::prop_assert!(!error.to_string().contains('\n'), "{}", error);
+            }
+        }
+    }
+
+    #[test]
+    fn no_file_panics(file: String) {
+        let _ = load(&[], &file);
+    }
 }

@@ -5,6 +5,7 @@
 mod child;
 mod http_client;
 mod ops;
+mod rebinding;
 mod receiver;
 mod signals;
 mod supervisor;

@@ -1,5 +1,6 @@
 //! The tables as SeaORM sees them. Nothing outside this crate does.
 
+pub(crate) mod api_key;
 pub(crate) mod audit_head;
 pub(crate) mod audit_record;
 pub(crate) mod contact;

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tidings_domain::{
     Attempt, AttemptResult, Clock, DeliveryId, EndpointId, EndpointState, EventId, EventTypes, MessageId,
-    MessageStatus, WebhookEndpoint,
+    MessageStatus, SealedSecret, WebhookEndpoint,
 };
 use tidings_storage::deliveries::{self as rows, Leased, NewDelivery, Settled, Verdict};
 use tidings_storage::{Db, Error, endpoints, messages};
@@ -16,7 +16,7 @@ async fn endpoint(db: &Db) -> EndpointId {
     let endpoint = WebhookEndpoint {
         id: EndpointId::generate(&CLOCK),
         url: "http://localhost:1/".parse().unwrap(),
-        secret: "secret".into(),
+        secret: SealedSecret::from_stored("secret".to_owned()),
         event_types: EventTypes::All,
         state: EndpointState::Enabled,
         created_at: CLOCK.now(),

@@ -1,6 +1,7 @@
 //! Everything that is kept, on each database there is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod api_keys;
 mod contacts;
 mod dead_letters;
 mod deliveries;

@@ -5,11 +5,9 @@ use actix_web::{FromRequest, HttpRequest};
 use tidings_domain::Guid;
 
 use super::Refusal;
-use crate::contracts::caller::Caller;
+use crate::access::Caller;
 
 /// Who asks, and in which correlation.
-///
-/// Comes first among a handler's arguments, so that nothing is read of a request that lacks its key.
 #[derive(Debug, Clone)]
 pub(super) struct RequestContext(pub(super) Caller);
 

@@ -5,9 +5,10 @@ use tidings_events::data::Contact;
 
 use super::Refusal;
 use super::body::Body;
-use super::context::{PathId, RequestContext};
+use super::context::PathId;
 use super::paging;
 use super::repeatable::{self, IdempotencyKey};
+use crate::access::Caller;
 use crate::application::Application;
 use crate::application::contacts::{self, ContactChange, NewContact};
 use crate::application::idempotency::Answer;
@@ -47,19 +48,19 @@ fn created(contact: &domain::Contact) -> serde_json::Result<Answer> {
 }
 
 pub(super) async fn create(
-    context: RequestContext,
+    caller: Caller,
     key: IdempotencyKey,
     body: Body,
     app: web::Data<Application>,
 ) -> Result<HttpResponse, Refusal> {
     let new = read_new(&mut body.fields()?)?;
-    let once = key.once("POST /contacts", &context, &body, created);
-    let outcome = contacts::create(&app, new, context.origin(), once).await?;
+    let once = key.once("POST /contacts", &caller, &body, created);
+    let outcome = contacts::create(&app, new, caller.origin(), once).await?;
     repeatable::answer(outcome, created)
 }
 
 pub(super) async fn list(
-    _: RequestContext,
+    _: Caller,
     request: HttpRequest,
     app: web::Data<Application>,
 ) -> Result<HttpResponse, Refusal> {
@@ -74,31 +75,27 @@ pub(super) async fn list(
     }))
 }
 
-pub(super) async fn find(_: RequestContext, id: PathId, app: web::Data<Application>) -> Result<HttpResponse, Refusal> {
+pub(super) async fn find(_: Caller, id: PathId, app: web::Data<Application>) -> Result<HttpResponse, Refusal> {
     let contact = contacts::find(&app, id.parse(WHAT)?).await?;
     let contact = contact.ok_or_else(|| id.unknown(WHAT))?;
     Ok(HttpResponse::Ok().json(Contact::from(&contact)))
 }
 
 pub(super) async fn update(
-    context: RequestContext,
+    caller: Caller,
     id: PathId,
     body: Body,
     app: web::Data<Application>,
 ) -> Result<HttpResponse, Refusal> {
     let contact_id = id.parse(WHAT)?;
     let change = read_change(&mut body.fields()?)?;
-    let contact = contacts::update(&app, contact_id, change, context.origin()).await?;
+    let contact = contacts::update(&app, contact_id, change, caller.origin()).await?;
     let contact = contact.ok_or_else(|| id.unknown(WHAT))?;
     Ok(HttpResponse::Ok().json(Contact::from(&contact)))
 }
 
-pub(super) async fn delete(
-    context: RequestContext,
-    id: PathId,
-    app: web::Data<Application>,
-) -> Result<HttpResponse, Refusal> {
-    if contacts::delete(&app, id.parse(WHAT)?, context.origin()).await? {
+pub(super) async fn delete(caller: Caller, id: PathId, app: web::Data<Application>) -> Result<HttpResponse, Refusal> {
+    if contacts::delete(&app, id.parse(WHAT)?, caller.origin()).await? {
         Ok(HttpResponse::NoContent().finish())
     } else {
         Err(id.unknown(WHAT))

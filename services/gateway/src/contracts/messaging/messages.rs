@@ -9,9 +9,10 @@ use tidings_events::data::Message;
 use super::Refusal;
 use super::body::Body;
 use super::contacts::read_new as read_new_contact;
-use super::context::{PathId, RequestContext};
+use super::context::PathId;
 use super::paging;
 use super::repeatable::{self, IdempotencyKey};
+use crate::access::Caller;
 use crate::application::Application;
 use crate::application::idempotency::Answer;
 use crate::application::messages::{self, NewMessage, Recipient};
@@ -66,19 +67,19 @@ fn created(message: &domain::Message) -> serde_json::Result<Answer> {
 }
 
 pub(super) async fn create(
-    context: RequestContext,
+    caller: Caller,
     key: IdempotencyKey,
     body: Body,
     app: web::Data<Application>,
 ) -> Result<HttpResponse, Refusal> {
     let new = read_new(&mut body.fields()?)?;
-    let once = key.once("POST /messages", &context, &body, created);
-    let outcome = messages::create(&app, new, context.origin(), once).await?;
+    let once = key.once("POST /messages", &caller, &body, created);
+    let outcome = messages::create(&app, new, caller.origin(), once).await?;
     repeatable::answer(outcome, created)
 }
 
 pub(super) async fn list(
-    _: RequestContext,
+    _: Caller,
     request: HttpRequest,
     app: web::Data<Application>,
 ) -> Result<HttpResponse, Refusal> {
@@ -102,7 +103,7 @@ pub(super) async fn list(
     }))
 }
 
-pub(super) async fn find(_: RequestContext, id: PathId, app: web::Data<Application>) -> Result<HttpResponse, Refusal> {
+pub(super) async fn find(_: Caller, id: PathId, app: web::Data<Application>) -> Result<HttpResponse, Refusal> {
     let message = messages::find(&app, id.parse(WHAT)?).await?;
     let message = message.ok_or_else(|| id.unknown(WHAT))?;
     Ok(HttpResponse::Ok().json(Message::from(&message)))

@@ -17,7 +17,7 @@ use actix_web::http::Method;
 use actix_web::web;
 
 use self::refusal::Refusal;
-use super::{ApiKey, Methods, at};
+use super::{Methods, at};
 
 /// Everything that needs a key.
 fn operations() -> Vec<(&'static str, Methods)> {

@@ -42,7 +42,17 @@ fn whole(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_query_is_a_page(query in prop_oneof![any::<String>(), "(page|max)=-?[0-9]{0,30}(&max=[0-9]{0,30})?"]) {
+            let page = read(&query, "page", "max", 10);
+            prop_assert!((1..=FURTHEST).contains(&page.number) && (1..=LARGEST).contains(&page.size));
+        }
+    }
 
     #[test]
     fn pages_are_read_leniently() {

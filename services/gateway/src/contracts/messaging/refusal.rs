@@ -49,8 +49,9 @@ impl ResponseError for Refusal {
         let text = self.to_string();
         let (id, message, error) = match self {
             Self::NotFound { id, .. } => (Some(id.as_str()), true, false),
-            Self::Fault(Fault::Unauthorized | Fault::Failed(Failure::Unavailable)) => (None, true, false),
             Self::Fault(Fault::Failed(Failure::Internal)) => (None, true, true),
+            Self::Fault(fault) if fault.status() == StatusCode::UNAUTHORIZED => (None, true, false),
+            Self::Fault(fault) if fault.status() == StatusCode::SERVICE_UNAVAILABLE => (None, true, false),
             _ => (None, false, true),
         };
         answer.json(Form {

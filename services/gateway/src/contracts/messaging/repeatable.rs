@@ -7,7 +7,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse};
 
 use super::Refusal;
 use super::body::Body;
-use super::context::RequestContext;
+use crate::access::Caller;
 use crate::application::idempotency::{Once, Outcome, Present};
 use crate::contracts::repeatable;
 pub(super) use crate::contracts::repeatable::created;
@@ -17,14 +17,8 @@ pub(super) use crate::contracts::repeatable::created;
 pub(super) struct IdempotencyKey(repeatable::IdempotencyKey);
 
 impl IdempotencyKey {
-    pub(super) fn once<T>(
-        self,
-        operation: &str,
-        context: &RequestContext,
-        body: &Body,
-        answer: Present<T>,
-    ) -> Option<Once<T>> {
-        self.0.once(operation, context.caller, body.whole(), answer)
+    pub(super) fn once<T>(self, operation: &str, caller: &Caller, body: &Body, answer: Present<T>) -> Option<Once<T>> {
+        self.0.once(operation, caller.id(), body.whole(), answer)
     }
 }
 

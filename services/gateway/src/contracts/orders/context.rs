@@ -5,14 +5,12 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 
 use super::Refusal;
+use crate::access::Caller;
 use crate::application::users::UserUrl;
-use crate::contracts::caller::Caller;
 use crate::contracts::failure::Failure;
 use crate::contracts::{Surroundings, users};
 
 /// Who asks, and where.
-///
-/// Comes first among a handler's arguments, so that nothing is read of a request that lacks its key.
 #[derive(Debug, Clone)]
 pub(super) struct RequestContext {
     pub(super) caller: Caller,

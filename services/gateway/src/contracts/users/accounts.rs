@@ -65,8 +65,8 @@ pub(super) async fn create(
     let key = IdempotencyKey::read(request.headers())?;
     let body = Body::read(request.headers(), payload.into_inner()).await?;
     let draft = draft(body.bytes())?;
-    let once = key.once("POST /api/v1/users", context.caller(), &body, created);
-    let outcome = users::create(&app, admitted, draft, context.users(), context.origin(), once).await?;
+    let once = key.once("POST /api/v1/users", context.caller.id(), &body, created);
+    let outcome = users::create(&app, admitted, draft, context.users(), context.caller.origin(), once).await?;
     Ok(repeatable::answer_at(outcome, created, |user: User| user.url)?)
 }
 
@@ -111,7 +111,7 @@ async fn change(
     users::find(app, id).await?.ok_or(Refusal::NotFound)?;
     let body = Body::read(request.headers(), payload.into_inner()).await?;
     let draft = draft(body.bytes())?;
-    let user = users::update(app, id, draft, needed, context.users(), context.origin()).await?;
+    let user = users::update(app, id, draft, needed, context.users(), context.caller.origin()).await?;
     let user = user.ok_or(Refusal::NotFound)?;
     Ok(HttpResponse::Ok().json(User::from(&user)))
 }
@@ -121,7 +121,7 @@ pub(super) async fn delete(
     PathId(id): PathId,
     app: web::Data<Application>,
 ) -> Result<HttpResponse, Refusal> {
-    if users::delete(&app, id, context.users(), context.origin()).await? {
+    if users::delete(&app, id, context.users(), context.caller.origin()).await? {
         Ok(HttpResponse::NoContent().finish())
     } else {
         Err(Refusal::NotFound)

@@ -4,20 +4,17 @@ use std::net::IpAddr;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use tidings_domain::UserId;
-use tidings_events::Origin;
 
 use super::Refusal;
+use crate::access::Caller;
 use crate::application::users::UserUrl;
 use crate::contracts::Surroundings;
-use crate::contracts::caller::Caller;
 use crate::contracts::failure::Failure;
 
-/// Who asks, from where, and in which correlation.
-///
-/// Comes first among a handler's arguments, so that nothing is read of a request that lacks its key.
+/// Who asks, and from where.
 #[derive(Debug, Clone)]
 pub(super) struct RequestContext {
-    caller: Caller,
+    pub(super) caller: Caller,
     /// Where the request comes from, as far as that can be told.
     pub(super) client: Option<IpAddr>,
     /// What absolute links begin with.
@@ -25,15 +22,6 @@ pub(super) struct RequestContext {
 }
 
 impl RequestContext {
-    pub(super) fn caller(&self) -> &'static str {
-        self.caller.id()
-    }
-
-    /// Whose doing the events of this request are.
-    pub(super) fn origin(&self) -> Origin {
-        self.caller.origin()
-    }
-
     pub(super) fn users(&self) -> UserUrl {
         super::url(&self.base)
     }

@@ -57,7 +57,7 @@ fn at(paths: Vec<String>, methods: Methods) -> impl actix_web::dev::HttpServiceF
     let headers = DefaultHeaders::new()
         .add((ALLOW, allowed(&methods)))
         .add((VARY, "Accept"));
-    resource(paths, methods)
+    resource::<Refusal>(paths, methods)
         .default_service(web::to(|request: HttpRequest| async move {
             Refusal::MethodNotAllowed(request.method().clone())
         }))
