@@ -34,6 +34,7 @@ async fn two_of_each_service_are_one_tidings() {
     let first = what_one_gateway_takes_the_other_knows(&cluster).await;
     relays_share_the_shards(&cluster).await;
     consumers_share_the_partitions(&cluster).await;
+    orders_are_placed(&cluster).await;
 
     let load = Load::start(cluster.gateways, 40, 0).await;
     let timeline = Timeline::begin();
@@ -135,6 +136,31 @@ async fn relays_share_the_shards(cluster: &Cluster) {
 }
 
 /// Both members of both groups have some of the partitions, and together they have all.
+/// Members of a group share partitions by their number, whatever lies on them, so one may have all of messages and
+/// contacts. What the other has then shall be busy, too.
+async fn orders_are_placed(cluster: &Cluster) {
+    let post = async |path: &str, body: &Value| {
+        let request = cluster.client.post(format!("http://{}{path}", cluster.gateways[0]));
+        let answer = request.json(body).send().await.unwrap();
+        assert_eq!(answer.status(), 201, "{path}");
+        answer.json::<Value>().await.unwrap()
+    };
+    let user = json!({
+        "first_name": "Odile", "last_name": "Deray", "email": "odile@example.com", "password": "myP@ssW0ord52",
+    });
+    let user = post("/api/v1/users", &user).await;
+    let order = json!({
+        "user_id": user["id"],
+        "sequencing_type": "whole-genome-sequencing",
+        "shipping_info": {
+            "delivery_name": "", "first_line": "", "second_line": "", "town": "", "postcode": "", "country": "",
+        },
+    });
+    for _ in 0..60 {
+        post("/orders", &order).await;
+    }
+}
+
 async fn consumers_share_the_partitions(cluster: &Cluster) {
     eventually("the partitions are shared", async || {
         let brokers = cluster.brokers.clone();
