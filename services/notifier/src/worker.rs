@@ -126,11 +126,12 @@ impl Worker {
         let causes = events::find_all(db.read(), &causes).await.unwrap_or_default();
         let count = claimed.len();
         for (lease, slot) in claimed.into_iter().zip(slots) {
-            let cause = causes.get(&lease.event).map(|event| event.origin.traceparent);
-            let origin = match causes.get(&lease.event) {
-                Some(event) => Origin::following(GROUP, &event.origin),
+            let cause = causes.get(&lease.event).map(|event| &event.origin);
+            let origin = match cause {
+                Some(cause) => Origin::following(GROUP, cause),
                 None => Origin::own(GROUP, &*self.desk.clock),
             };
+            let cause = cause.map(|cause| cause.traceparent);
             let worker = self.clone();
             self.attempts.spawn(async move {
                 worker.work_off(&lease, leased_at + LEASE, &origin, cause).await;

@@ -220,11 +220,15 @@ pub async fn claim(tx: &Tx<'_>, channel: ChannelName, limit: u64) -> Result<Vec<
     Ok(leased)
 }
 
-/// Not with the status as a parameter, for which no database would choose the index on what is due.
 fn is_waiting(channel: ChannelName) -> Condition {
     Condition::all()
-        .add(Expr::col(Column::Status).eq(Expr::Constant(NotificationStatus::Requested.as_str().into())))
+        .add(is_requested())
         .add(Column::Channel.eq(channel.as_str()))
+}
+
+/// Not with the status as a parameter, for which no database would choose the index on what is due.
+fn is_requested() -> Expr {
+    Expr::col(Column::Status).eq(Expr::Constant(NotificationStatus::Requested.as_str().into()))
 }
 
 /// In how long the next notification of a channel is due that nobody works on; zero if one is due already.
@@ -251,17 +255,19 @@ pub async fn release(tx: &Tx<'_>, lease: &Leased) -> Result<()> {
 }
 
 fn unlease(lease: &Leased) -> sea_orm::UpdateMany<Entity> {
+    without_lease().filter(Column::Id.eq(lease.notification.id.as_uuid()))
+}
+
+fn without_lease() -> sea_orm::UpdateMany<Entity> {
     Entity::update_many()
         .col_expr(Column::LeaseToken, Expr::value(Option::<Uuid>::None))
         .col_expr(Column::LeasedUntil, Expr::value(Option::<DateTime<Utc>>::None))
-        .filter(Column::Id.eq(lease.notification.id.as_uuid()))
 }
 
 /// Ends all leases. Only for a process that knows to be the only one, at its start: whoever held them is gone.
 pub async fn clear_leases(tx: &Tx<'_>) -> Result<u64> {
-    let update = Entity::update_many()
-        .col_expr(Column::LeaseToken, Expr::value(Option::<Uuid>::None))
-        .col_expr(Column::LeasedUntil, Expr::value(Option::<DateTime<Utc>>::None))
+    let update = without_lease()
+        .filter(is_requested())
         .filter(Column::LeaseToken.is_not_null());
     Ok(update.exec(tx.conn()).await?.rows_affected)
 }
