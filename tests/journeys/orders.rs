@@ -13,7 +13,7 @@ use crate::users::curl;
 const TOLD: &str = "Hi Serge Karamazov, your order has been successfully placed.";
 const PHONE: &str = "+447451277972";
 
-fn order(user_id: &Value, sequencing: &str) -> Value {
+pub fn order(user_id: &Value, sequencing: &str) -> Value {
     json!({
         "user_id": user_id,
         "sequencing_type": sequencing,
@@ -29,7 +29,7 @@ fn order(user_id: &Value, sequencing: &str) -> Value {
 }
 
 /// A new user called Serge Karamazov, with that email and perhaps a phone.
-async fn serge(stack: &TestStack, email: &str, phone: Option<&str>) -> Value {
+pub async fn serge(stack: &TestStack, email: &str, phone: Option<&str>) -> Value {
     let body = json!({"first_name": "Serge", "last_name": "Karamazov", "email": email, "password": "x"});
     let (status, user) = stack.post("/api/v1/users", &body).await;
     assert_eq!(status, 201, "{user}");

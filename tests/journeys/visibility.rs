@@ -1,5 +1,7 @@
 //! Seeing it work: health, version, documents, metrics, and one thread through everything.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use tidings_testkit::{Behavior, TestStack, WebhookReceiver, eventually};
 
@@ -38,24 +40,50 @@ async fn it_tells_how_it_is() {
         let (_, version) = stack.get("/version").await;
         assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
         assert!(version["commit"].is_string() && version["built_at"].is_string());
+        stack.finish().await;
+    }
+}
 
-        let id = stack.send_message(1).await;
-        stack.message_becomes(&id, "delivered").await;
-        for metric in [
-            "tidings_http_requests_total",
-            "tidings_relay_published_total",
-            "tidings_deliveries_total",
+/// What is not there yet fires no alert, and of what comes with its first value no rate is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_alerts_ask_for_is_there_before_anything_has_happened() {
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/observability/alerts.yml");
+    let rules = std::fs::read_to_string(rules).unwrap();
+    let words = rules.split(|letter: char| !(letter.is_ascii_lowercase() || letter == '_'));
+    let metrics: BTreeSet<_> = words
+        .filter(|word| word.starts_with("tidings_") || word.starts_with("process_"))
+        // And of what the dashboard shows.
+        .chain([
             "tidings_outbox_depth",
-            "tidings_outbox_age_seconds",
-            "tidings_dead_letters",
+            "tidings_audit_head_seq",
+            "tidings_cleared_timestamp_seconds",
+        ])
+        .collect();
+    assert!(metrics.len() > 15, "{metrics:?}");
+    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
+    let mut stacks = stacks(&receiver.url(), &[]);
+    while let Some(stack) = stacks.next().await {
+        let page = eventually("all are there", async || {
+            let request = stack.client().get(stack.url("/metrics")).send();
+            let page = request.await.unwrap().text().await.unwrap();
+            let lines = || page.lines().filter(|line| !line.starts_with('#'));
+            let missing = metrics
+                .iter()
+                .filter(|metric| !lines().any(|line| line.starts_with(**metric)));
+            match missing.collect::<Vec<_>>() {
+                none if none.is_empty() => Ok(page.clone()),
+                missing => Err(format!("{missing:?}")),
+            }
+        })
+        .await;
+        for line in [
+            "tidings_audit_records_total 0",
+            "tidings_deliveries_total{result=\"failed\"} 0",
+            "tidings_notifications_total{channel=\"sms\",result=\"retried\"} 0",
+            "tidings_consumer_records_total{group=\"audit\",topic=\"users-events\"} 0",
+            "tidings_dependency_up{dependency=\"database\"} 1",
         ] {
-            // What is done is counted right after.
-            eventually(metric, async || {
-                let request = stack.client().get(stack.url("/metrics")).send();
-                let page = request.await.unwrap().text().await.unwrap();
-                if page.contains(metric) { Ok(()) } else { Err(page) }
-            })
-            .await;
+            assert!(page.lines().any(|found| found == line), "{line}: {page}");
         }
         stack.finish().await;
     }

@@ -11,7 +11,7 @@ from .engine import DEPLOY
 
 DASHBOARD = DEPLOY / "observability" / "grafana" / "dashboards" / "tidings.json"
 # Panels of what need not have happened; they must be answered all the same.
-MAY_BE_EMPTY = ("tidings_notif", "tidings_geoip", "tidings_consumer_retries", "tidings_consumer_set_aside")
+MAY_BE_EMPTY = ("tidings_notif", "tidings_geoip", "tidings_trace")
 
 
 class Prometheus:

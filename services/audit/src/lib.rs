@@ -69,6 +69,7 @@ impl From<audit::Head> for Head {
 /// Any number of instances can run at once: they share the partitions, and take turns at the chain.
 pub async fn run(parts: Parts, cancel: CancellationToken) -> Result<(), Error> {
     let Parts { db, clock, connection } = parts;
+    consumer::begin_counting();
     match head(&db).await {
         Ok(head) => consumer::show(&head),
         // The consumer waits for the database.

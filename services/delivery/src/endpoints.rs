@@ -219,19 +219,21 @@ pub async fn list(db: &Db) -> Result<Vec<WebhookEndpoint>, EndpointError> {
     Ok(endpoints::list(db.read()).await?)
 }
 
-/// Removes an endpoint and cancels what it is owed. Answers what it was.
+/// Removes an endpoint and cancels what it is owed: some of it at once, and whatever is more with the sweeper's next
+/// rounds. None of it is sent any more. Answers what it was.
 pub async fn remove(db: &Db, clock: &Arc<dyn Clock>, id: &EndpointId) -> Result<WebhookEndpoint, EndpointError> {
     if id.is_default() {
         return Err(EndpointError::Default);
     }
     let (id, clock) = (id.clone(), clock.clone());
+    let some = db.rows_per_write() as u64;
     let (removed, canceled) = db
         .write(move |tx| {
             Box::pin(async move {
                 let Some(removed) = endpoints::delete(tx, &id, clock.now()).await? else {
                     return Err(EndpointError::Unknown(id));
                 };
-                let canceled = deliveries::cancel_orphans(tx).await?;
+                let canceled = deliveries::cancel_orphans(tx, some).await?;
                 let origin = Origin::own(GROUP, &*clock);
                 outbox::enqueue(tx, &WebhookEndpointDeleted(&removed), &origin, &*clock).await?;
                 Ok((removed, canceled))

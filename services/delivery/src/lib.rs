@@ -94,6 +94,11 @@ pub async fn run(parts: Parts, cancel: CancellationToken) -> Result<(), Error> {
     if parts.attempt_timeout >= deliveries::LEASE {
         return Err(Error::AttemptTimeout(parts.attempt_timeout));
     }
+    // Before they count: a rate begins with the second value that was seen.
+    for result in ["delivered", "failed", "retried", "canceled"] {
+        metrics::counter!("tidings_deliveries_total", "result" => result).increment(0);
+    }
+    metrics::counter!("tidings_swept_total").increment(0);
     let stop = cancel.child_token();
     let settled = CancellationToken::new();
     let (outcomes, waiting) = mpsc::channel(settler::QUEUE);

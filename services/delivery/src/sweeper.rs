@@ -14,6 +14,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tidings_domain::{EventId, MessageId};
 use tidings_events::TOPICS;
 use tidings_messaging::{Connection, has_come_to_now};
@@ -96,6 +97,7 @@ pub(crate) async fn run(sender: Arc<Sender>, connection: Connection, stop: Cance
     let mut timer = interval_at(Instant::now() + EVERY, EVERY);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut from = None;
+    note_cleared(sender.clock.now());
     while stop.run_until_cancelled(timer.tick()).await.is_some() {
         if let Err(error) = clear_away(&sender, &stop).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "clearing away failed");
@@ -110,9 +112,16 @@ pub(crate) async fn run(sender: Arc<Sender>, connection: Connection, stop: Cance
 }
 
 async fn clear_away(sender: &Sender, stop: &CancellationToken) -> Result<(), tidings_storage::Error> {
-    let canceled = sender.db.write(|tx| Box::pin(deliveries::cancel_orphans(tx))).await?;
-    metrics::counter!("tidings_deliveries_total", "result" => "canceled").increment(canceled);
     let (now, some) = (sender.clock.now(), sender.db.rows_per_write() as u64);
+    let mut orphans_left = true;
+    while orphans_left && !stop.is_cancelled() {
+        let canceling = sender
+            .db
+            .write::<_, tidings_storage::Error, _>(move |tx| Box::pin(deliveries::cancel_orphans(tx, some)));
+        let canceled = canceling.await?;
+        metrics::counter!("tidings_deliveries_total", "result" => "canceled").increment(canceled);
+        orphans_left = canceled == some;
+    }
     let (mut events_left, mut deliveries_left) = (true, true);
     while (events_left || deliveries_left) && !stop.is_cancelled() {
         let expired = sender.db.write::<_, tidings_storage::Error, _>(move |tx| {
@@ -122,7 +131,19 @@ async fn clear_away(sender: &Sender, stop: &CancellationToken) -> Result<(), tid
             })
         });
         let (events, deliveries) = expired.await?;
+        metrics::counter!("tidings_cleared_total", "what" => "events").increment(events);
+        metrics::counter!("tidings_cleared_total", "what" => "deliveries").increment(deliveries);
         (events_left, deliveries_left) = (events == some, deliveries == some);
     }
+    if !events_left && !deliveries_left {
+        note_cleared(now);
+    }
     Ok(())
+}
+
+/// Since when nothing has been kept for longer than it should; at first, since when this process looks.
+fn note_cleared(at: DateTime<Utc>) {
+    for what in ["events", "deliveries"] {
+        metrics::gauge!("tidings_cleared_timestamp_seconds", "what" => what).set(at.timestamp() as f64);
+    }
 }

@@ -73,7 +73,7 @@ impl Trace {
         Self {
             correlation_id: read(request.headers(), CORRELATION_ID.as_str())
                 .unwrap_or_else(|| CorrelationId::generate(application.clock())),
-            traceparent: parent.map_or_else(TraceParent::generate, TraceParent::child),
+            traceparent: parent.map_or_else(span::begin, TraceParent::child),
             parent,
         }
     }
@@ -101,6 +101,7 @@ pub(crate) async fn observe(
     );
     request.extensions_mut().insert(trace.clone());
 
+    let in_flight = InFlight::one_more();
     let mut result = next.call(request).instrument(span.clone()).await;
     let (status, route) = match &result {
         // The pattern rather than the path: paths contain ids, and metrics must not grow with them.
@@ -123,6 +124,7 @@ pub(crate) async fn observe(
             });
         }
     }
+    drop(in_flight);
     let elapsed = start.elapsed();
     span.in_scope(|| log(&method, status, elapsed.as_micros() as f64 / 1000.0));
     span::tell(|| trace.span(&method, &route, status, elapsed));
@@ -135,6 +137,23 @@ pub(crate) async fn observe(
     .increment(1);
     metrics::histogram!("tidings_http_request_duration_seconds", "route" => route).record(elapsed);
     result
+}
+
+/// One of the requests under way, for as long as it exists: a client may hang up.
+struct InFlight(metrics::Gauge);
+
+impl InFlight {
+    fn one_more() -> Self {
+        let requests = metrics::gauge!("tidings_http_requests_in_flight");
+        requests.increment(1);
+        Self(requests)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
 }
 
 fn stamp(headers: &mut HeaderMap, trace: &Trace) {

@@ -48,7 +48,7 @@ use crate::planner::Planner;
 use crate::templates::Templates;
 
 pub use crate::planner::{ReplayError, replay};
-pub use crate::sweeper::{Swept, sweep};
+pub use crate::sweeper::{Swept, clear_away, sweep};
 pub use crate::templates::TemplateError;
 
 /// The consumer group, and the name of this consumer among the dead letters.
@@ -111,6 +111,14 @@ pub async fn run(parts: Parts, cancel: CancellationToken) -> Result<(), Error> {
     if parts.attempt_timeout >= notifications::LEASE {
         return Err(Error::AttemptTimeout(parts.attempt_timeout));
     }
+    // Before they count: a rate begins with the second value that was seen.
+    for channel in ChannelName::ALL {
+        for result in ["sent", "failed", "retried"] {
+            let labels = [("channel", channel.as_str()), ("result", result)];
+            metrics::counter!("tidings_notifications_total", &labels).increment(0);
+        }
+    }
+    metrics::counter!("tidings_swept_total").increment(0);
     let (stop, connection) = (cancel.child_token(), parts.connection);
     let desk = Arc::new(Desk {
         db: parts.db,

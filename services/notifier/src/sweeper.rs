@@ -6,13 +6,16 @@
 //! the group has come past everything that lay on its topics by then.
 //!
 //! An order that was taken care of stays so, and is not looked at again.
+//!
+//! On the same rounds notifications that were settled are cleared away when their time is over.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tidings_domain::{EventId, OrderId};
 use tidings_messaging::{Connection, has_come_to_now};
-use tidings_storage::notifications::WORTH_SENDING;
+use tidings_storage::notifications::{self, WORTH_SENDING};
 use tidings_storage::{Db, Error, orders, outbox};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -86,7 +89,13 @@ pub(crate) async fn run(desk: &Arc<Desk>, connection: &Connection, stop: &Cancel
     let mut timer = interval_at(Instant::now() + EVERY, EVERY);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut settled = None;
+    note_cleared(desk.clock.now());
     while stop.run_until_cancelled(timer.tick()).await.is_some() {
+        match clear_away(&desk.db, desk.clock.now(), stop).await {
+            Ok(0) => {}
+            Ok(notifications) => tracing::debug!(notifications, "cleared away what is kept no longer"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "clearing away failed"),
+        }
         match stop
             .run_until_cancelled(sweep(&desk.db, connection, settled, EVERY))
             .await
@@ -96,4 +105,25 @@ pub(crate) async fn run(desk: &Arc<Desk>, connection: &Connection, stop: &Cancel
             None => break,
         }
     }
+}
+
+/// Drops notifications that were settled and are kept no longer, some at a time; answers how many.
+pub async fn clear_away(db: &Db, now: DateTime<Utc>, stop: &CancellationToken) -> Result<u64, Error> {
+    let (mut cleared, some) = (0, db.rows_per_write() as u64);
+    while !stop.is_cancelled() {
+        let expiring = db.write::<_, Error, _>(move |tx| Box::pin(notifications::expire(tx, now, some)));
+        let expired = expiring.await?;
+        metrics::counter!("tidings_cleared_total", "what" => "notifications").increment(expired);
+        cleared += expired;
+        if expired < some {
+            note_cleared(now);
+            break;
+        }
+    }
+    Ok(cleared)
+}
+
+/// Since when nothing has been kept for longer than it should; at first, since when this process looks.
+fn note_cleared(at: DateTime<Utc>) {
+    metrics::gauge!("tidings_cleared_timestamp_seconds", "what" => "notifications").set(at.timestamp() as f64);
 }

@@ -80,6 +80,14 @@ impl TraceParent {
         self.parent_id
     }
 
+    /// The same, and nobody is to record it.
+    pub fn unsampled(self) -> Self {
+        Self {
+            flags: self.flags & !1,
+            ..self
+        }
+    }
+
     pub fn is_sampled(&self) -> bool {
         self.flags & 1 == 1
     }

@@ -5,6 +5,7 @@ use tidings_domain::{Clock, CorrelationId, EventId, TraceParent};
 
 use crate::data::{Data, timestamp};
 use crate::registry::{Action, Event};
+use crate::span;
 
 /// An event as it is stored and published.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +40,7 @@ impl Origin {
         Self {
             service: service.to_owned(),
             correlation_id: CorrelationId::generate(clock),
-            traceparent: TraceParent::generate(),
+            traceparent: span::begin(),
             actor: None,
         }
     }

@@ -21,8 +21,8 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBacken
 
 pub use self::connect::Location;
 use self::group::GroupWriter;
-pub use self::turns::Turn;
 use self::turns::Turns;
+pub use self::turns::{Connections, Turn};
 use crate::{Error, Result, outbox};
 
 /// A write that takes longer than this is given up, so that no request hangs on a database that is away.
@@ -87,6 +87,11 @@ impl Db {
             Some(turns) => turns.wait().await,
             None => Ok(Turn::FREE),
         }
+    }
+
+    /// How the connections are used. `None` on SQLite, where nobody waits for one.
+    pub fn connections(&self) -> Option<Connections> {
+        self.turns.as_ref().map(|turns| turns.connections())
     }
 
     /// For queries outside of a transaction.

@@ -225,9 +225,9 @@ pub async fn release(tx: &Tx<'_>, leases: &[Leased]) -> Result<()> {
     Ok(())
 }
 
-/// Cancels what is owed to endpoints that were deleted; answers how much that was. Passes over what
-/// somebody else is writing to at this moment: the next call will find it.
-pub async fn cancel_orphans(tx: &Tx<'_>) -> Result<u64> {
+/// Cancels what is owed to endpoints that were deleted, `limit` at most; answers how much that was. Passes over
+/// what somebody else is writing to at this moment: the next call will find it.
+pub async fn cancel_orphans(tx: &Tx<'_>, limit: u64) -> Result<u64> {
     let deleted = webhook_endpoint::Entity::find()
         .select_only()
         .column(webhook_endpoint::Column::Id)
@@ -240,6 +240,7 @@ pub async fn cancel_orphans(tx: &Tx<'_>) -> Result<u64> {
         .column(Column::Id)
         .filter(is_pending())
         .filter(Column::EndpointId.in_subquery(deleted))
+        .limit(limit)
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
         .into_query();
     let update = Entity::update_many()
@@ -267,7 +268,9 @@ pub async fn backlog(conn: &impl ConnectionTrait) -> Result<Backlog> {
     let pending = Entity::find()
         .inner_join_endpoints()
         .filter(is_pending())
-        .filter(webhook_endpoint::Column::State.eq("enabled"));
+        .filter(webhook_endpoint::Column::State.eq("enabled"))
+        // What those were owed that are deleted is canceled soon, and late for nobody.
+        .filter(webhook_endpoint::Column::DeletedAt.is_null());
     backlog::measure(conn, pending, Expr::col((Entity, Column::DueAt))).await
 }
 

@@ -8,8 +8,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func, OnConflict, Query};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func, LockBehavior, LockType, OnConflict, Query};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
+};
 use sha2::{Digest, Sha256};
 
 use crate::entities::idempotency_key::{ActiveModel, Column, Entity};
@@ -135,10 +138,20 @@ pub async fn store_all(tx: &Tx<'_>, answers: Vec<(&RequestKey, StoredAnswer)>, n
     .map(drop)
 }
 
-/// Drops what is kept no longer; answers how much that was.
-pub async fn expire(tx: &Tx<'_>) -> Result<u64> {
-    let old = Expr::col(Column::CreatedAt).lt(clock::before(tx.backend(), KEPT));
-    Ok(Entity::delete_many().filter(old).exec(tx.conn()).await?.rows_affected)
+/// Drops answers that are kept no longer, the oldest first and `limit` at most; answers how many. What another
+/// process is dropping is left to it.
+pub async fn expire(tx: &Tx<'_>, now: DateTime<Utc>, limit: u64) -> Result<u64> {
+    let old = Entity::find()
+        .select_only()
+        .columns([Column::Caller, Column::Operation, Column::Key])
+        .filter(Column::CreatedAt.lt(now - KEPT))
+        .order_by_asc(Column::CreatedAt)
+        .limit(limit)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .into_query();
+    let which = [Column::Caller, Column::Operation, Column::Key].map(Expr::col);
+    let deleted = Entity::delete_many().filter(Expr::tuple(which).in_subquery(old));
+    Ok(deleted.exec(tx.conn()).await?.rows_affected)
 }
 
 /// Two requests with the same lock only keep each other waiting.

@@ -29,7 +29,7 @@ mod place;
 pub mod users;
 
 pub use backlog::Backlog;
-pub use db::{Db, Location, Turn, Tx};
+pub use db::{Connections, Db, Location, Turn, Tx};
 pub use error::{Error, may_open_later, why_not_open};
 pub use place::Place;
 /// What the reading functions take: [`Db::read`], or a transaction's [`Tx::conn`].

@@ -10,6 +10,8 @@
 //! **What may be changed safely.** The lease's length, as long as it is longer than an attempt may take, and
 //! for how long a notification is worth sending.
 
+mod expiry;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use tidings_domain::{
 use tidings_events::{NotificationFailed, NotificationRequested, NotificationSent, Origin};
 use uuid::Uuid;
 
+pub use self::expiry::{KEPT, expire};
 use crate::entities::notification::{ActiveModel, Column, Entity, Model};
 use crate::{Backlog, Error, Result, Tx, backlog, bulk, clock, outbox};
 

@@ -27,6 +27,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 use tidings_domain::{Clock, Country};
@@ -45,7 +46,7 @@ use crate::guid_cache::GuidCache;
 use crate::location::{GeoLocator, Unlocated};
 
 /// How often answers that have been kept long enough are dropped.
-const EXPIRY: Duration = Duration::from_secs(60 * 60);
+const EXPIRY: Duration = Duration::from_secs(60);
 
 /// How long a query may take, as long as a write may. Then whoever asked is told to come back.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -183,23 +184,41 @@ impl Application {
             return;
         }
         let mut timer = tokio::time::interval(EXPIRY);
+        note_cleared(self.clock.now());
         while cancel.run_until_cancelled(timer.tick()).await.is_some() {
-            let expired = self
-                .write(|tx| Box::pin(tidings_storage::idempotency::expire(tx)))
-                .await;
-            match expired {
+            match self.expire_all_answers(&cancel).await {
                 Ok(0) => {}
                 Ok(answers) => tracing::debug!(answers, "expired answers of repeated requests"),
-                Err(error) => {
-                    let error: Error = error;
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "old answers could not be dropped"
-                    );
-                }
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "old answers could not be dropped"
+                ),
             }
         }
     }
+
+    /// Some at a time, so that nobody else waits long and none of it takes longer than a write may.
+    async fn expire_all_answers(&self, cancel: &CancellationToken) -> Result<u64, Error> {
+        let (now, some) = (self.clock.now(), self.db()?.rows_per_write() as u64);
+        let mut expired = 0;
+        while !cancel.is_cancelled() {
+            let dropped = self
+                .write::<_, Error, _>(move |tx| Box::pin(tidings_storage::idempotency::expire(tx, now, some)))
+                .await?;
+            metrics::counter!("tidings_cleared_total", "what" => "answers").increment(dropped);
+            expired += dropped;
+            if dropped < some {
+                note_cleared(now);
+                break;
+            }
+        }
+        Ok(expired)
+    }
+}
+
+/// Since when no answer has been kept for longer than it should; at first, since when this process looks.
+fn note_cleared(at: DateTime<Utc>) {
+    metrics::gauge!("tidings_cleared_timestamp_seconds", "what" => "answers").set(at.timestamp() as f64);
 }
 
 #[cfg(test)]

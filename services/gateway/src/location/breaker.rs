@@ -33,6 +33,7 @@ enum State {
 
 impl Breaker {
     pub(super) fn new(failures: u32, pause: Duration) -> Self {
+        metrics::gauge!("tidings_geoip_breaker_open").set(0.0);
         Self {
             failures,
             pause,

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use tidings_domain::{ChannelName, NotificationStatus};
-use tidings_notifier::sweep;
+use tidings_notifier::{clear_away, sweep};
 use tidings_storage::outbox;
 use tidings_testkit::{PATIENCE, eventually};
+use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Stage, on_each_database};
 
@@ -67,6 +68,31 @@ async fn what_was_not_published_or_not_consumed_yet_is_not_forgotten() {
             (0, None),
             "nobody has looked at it"
         );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_long_ago_is_cleared_away_and_what_is_to_be_sent_is_not() {
+    on_each_database(async |stage| {
+        let service = stage.run("0s,50ms");
+        let user = stage.user(None).await;
+        let (order, _) = stage.order(&user, "other", ChannelName::Email).await;
+        stage.it_becomes(NotificationStatus::Sent).await;
+        service.stop().await;
+        stage.notify(&user, "hello", ChannelName::Email).await;
+        let clear = async |days, stop: &CancellationToken| {
+            let now = stage.clock.now() + chrono::TimeDelta::days(days);
+            clear_away(&stage.db, now, stop).await.unwrap()
+        };
+        let (stopped, running) = (CancellationToken::new(), CancellationToken::new());
+        stopped.cancel();
+        assert_eq!(clear(59, &running).await, 0);
+        assert_eq!(clear(61, &stopped).await, 0, "whoever stops begins nothing");
+        assert_eq!(clear(61, &running).await, 1);
+        let left = stage.notifications().await;
+        assert_eq!(left.len(), 1);
+        assert_ne!(left[0].order, Some(order.id));
     })
     .await;
 }

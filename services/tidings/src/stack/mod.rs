@@ -273,7 +273,14 @@ fn traces(settings: &Settings, service: &str) -> Result<Option<Traces>> {
     };
     // Whoever runs this process chose it, and may have it in the house.
     let client = OutwardClient::new(Reach::Anything)?;
-    let traces = traces::start(endpoint, service, BUILD.version, client, Arc::new(SystemClock))?;
+    let traces = traces::start(
+        endpoint,
+        settings.traces_sampled,
+        service,
+        BUILD.version,
+        client,
+        Arc::new(SystemClock),
+    )?;
     Ok(Some(traces))
 }
 

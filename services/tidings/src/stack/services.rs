@@ -16,7 +16,8 @@ use tidings_storage::outbox::{self, RelayOutbox};
 use tidings_storage::{Db, Location};
 
 use super::database::{self, Attempts, Failure};
-use super::{Parts, Role, channels, gauges, health};
+use super::gauges::Gauges;
+use super::{Parts, Role, channels, health};
 use crate::BUILD;
 
 /// Starts these services, the gateway on the port that it has got.
@@ -34,6 +35,7 @@ pub(super) fn spawn(
     };
     spawn_database(parts, roles, supervisor);
     spawn_topics(parts, supervisor);
+    spawn_gauges(parts, roles, supervisor);
     for role in roles {
         match role {
             Role::Gateway => {
@@ -116,6 +118,21 @@ fn spawn_topics(parts: &Parts, supervisor: &mut Supervisor) {
         }
         cancel.cancelled().await;
         Ok(())
+    });
+}
+
+/// Shows how what the process works with is, from the start on.
+fn spawn_gauges(parts: &Parts, roles: &[Role], supervisor: &mut Supervisor) {
+    let cancel = supervisor.token();
+    let gauges = Gauges {
+        db: parts.db.clone(),
+        health: parts.health.clone(),
+        roles: roles.to_vec(),
+    };
+    supervisor.spawn("gauges", async move {
+        gauges.keep(&cancel).await;
+        cancel.cancelled().await;
+        anyhow::Ok(())
     });
 }
 
@@ -239,14 +256,6 @@ fn spawn_relay(parts: &Parts, supervisor: &mut Supervisor) {
     supervisor.spawn("outbox signals", async move {
         if let Some(db) = cancel.run_until_cancelled(db.wait()).await {
             outbox::exchange(db.clone(), cancel.clone()).await;
-        }
-        cancel.cancelled().await;
-        anyhow::Ok(())
-    });
-    let (db, cancel) = (parts.db.clone(), supervisor.token());
-    supervisor.spawn("outbox gauges", async move {
-        if let Some(db) = cancel.run_until_cancelled(db.wait()).await {
-            gauges::keep(db, &cancel).await;
         }
         cancel.cancelled().await;
         anyhow::Ok(())

@@ -35,6 +35,7 @@ impl<H: Handler> Worker<H> {
         connection: &Connection,
         cancel: CancellationToken,
     ) -> Result<Self, ConsumerError> {
+        begin_counting(&config);
         let session = Session::start(&config, connection, cancel).map_err(ConsumerError::Settings)?;
         Ok(Self {
             flood: Flood::new(config.flood),
@@ -173,6 +174,18 @@ impl<H: Handler> Worker<H> {
         }
         Ok(())
     }
+}
+
+/// Has the counters there before they count: a rate begins with the second value that was seen.
+fn begin_counting(config: &ConsumerConfig) {
+    let group = &config.group;
+    for topic in &config.topics {
+        let labels = [("group", group.clone()), ("topic", topic.clone())];
+        metrics::counter!("tidings_consumer_records_total", &labels).increment(0);
+    }
+    metrics::counter!("tidings_consumer_retries_total", "group" => group.clone()).increment(0);
+    metrics::counter!("tidings_consumer_set_aside_total", "group" => group.clone()).increment(0);
+    metrics::counter!("tidings_consumer_records_missed_total", "group" => group.clone()).increment(0);
 }
 
 /// The trace that a record belongs to.

@@ -75,6 +75,9 @@ pub enum RelayError {
 ///
 /// Neither a broker nor a database that is away ends it.
 pub async fn run<O: Outbox>(outbox: O, connection: &Connection, cancel: CancellationToken) -> Result<(), RelayError> {
+    // Before they count: a rate begins with the second value that was seen.
+    metrics::counter!("tidings_relay_published_total").increment(0);
+    metrics::counter!("tidings_relay_errors_total").increment(0);
     let (outbox, leases) = (Arc::new(outbox), Leases::new());
     let mut relay = Relay {
         outbox: outbox.clone(),

@@ -104,6 +104,8 @@ pub struct Settings {
     pub providers: Providers,
     /// A collector of traces, without a slash at its end.
     pub otlp_endpoint: Option<String>,
+    /// Of the traces that begin here, how many are sampled: from 0 to 1.
+    pub traces_sampled: f64,
 }
 
 impl Settings {
@@ -162,6 +164,7 @@ impl Settings {
             retry_schedule: from.required("TIDINGS_RETRY_SCHEDULE", parse::from_str)?,
             providers: Providers::read(&from)?,
             otlp_endpoint: from.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::public_url)?,
+            traces_sampled: from.required("OTEL_TRACES_SAMPLER_ARG", parse::share)?,
         })
     }
 

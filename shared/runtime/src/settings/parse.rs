@@ -86,6 +86,14 @@ pub(super) fn security_protocol(text: &str) -> Result<SecretString, String> {
     Err("it must be plaintext, ssl, sasl_plaintext or sasl_ssl".to_owned())
 }
 
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(format!("`{}` is not a number from 0 to 1", text.escape_debug())),
+    }
+}
+
 /// Any text: a secret is taken as it stands, spaces included.
 pub(super) fn secret(text: &str) -> Result<SecretString, String> {
     Ok(text.into())

@@ -318,7 +318,13 @@ pub const TABLE: &[Setting] = &[
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         Unset("no traces are sent"),
         "http://collector.example:4318",
-        "Where traces are sent by OTLP over HTTP; `/v1/traces` is added to it.",
+        "Where traces are sent by OTLP over HTTP, as protobuf; `/v1/traces` is added to it.",
+    ),
+    setting(
+        "OTEL_TRACES_SAMPLER_ARG",
+        Value("1"),
+        "0.05",
+        "How many of the traces that begin here are sampled, from `0` (none) to `1` (all). One that a client has begun is sampled if its `traceparent` says so.",
     ),
 ];
 

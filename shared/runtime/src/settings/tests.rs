@@ -162,6 +162,7 @@ fn values_are_parsed() {
             ("GEOIP_URL", "http://127.0.0.1:8080/{ip}/json/?key=hidden"),
             ("GEOIP_DATABASE", "/var/lib/countries.mmdb"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.05"),
             ("REDIS_URL", " rediss://:hidden@redis.example:6380/3 "),
         ],
         "",
@@ -195,6 +196,7 @@ fn values_are_parsed() {
     );
     assert_eq!(settings.retry_schedule.attempts(), 2);
     assert_eq!(settings.otlp_endpoint.as_deref(), Some("http://127.0.0.1:4318"));
+    assert_eq!(settings.traces_sampled, 0.05);
 }
 
 #[test]
@@ -318,6 +320,7 @@ fn a_bad_value_is_refused_by_name_with_its_source_and_an_example() {
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             &["collector:4318", "http://u:p@collector"],
         ),
+        ("OTEL_TRACES_SAMPLER_ARG", &["-0.1", "1.5", "NaN", "5%", "all"]),
         ("TIDINGS_TRUSTED_PROXIES", &["10.0.0.0", "proxy"]),
         ("TIDINGS_LOCAL_COUNTRY", &["XX", "Switzerland", "756"]),
         (

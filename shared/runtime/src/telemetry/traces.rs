@@ -2,19 +2,25 @@
 //!
 //! Guaranteed: a span has the ids that were passed on in `traceparent`, so that it fits together with those of
 //! other systems. Telling of one never waits. Not guaranteed: that every span arrives. They are gathered for up to
-//! five seconds, and those that a collector does not take in time, or that a crash cuts off, are dropped.
+//! five seconds, and those that a collector does not take in time, or that a crash cuts off, are dropped. When it begins to
+//! take none and when it takes them again is logged, once each.
+//!
+//! The standard's variables are heeded where they say more than the settings do: `OTEL_EXPORTER_OTLP_HEADERS`,
+//! `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_BSP_…`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use opentelemetry::trace::{SpanContext, SpanId, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanProcessor};
-use tidings_domain::Clock;
+use tidings_domain::{Clock, new_id};
 use tidings_events::span::{self, Span, SpanKind};
 use tokio::runtime::Handle;
 
@@ -34,10 +40,12 @@ pub struct Traces {
 #[error("traces cannot be sent to OTEL_EXPORTER_OTLP_ENDPOINT")]
 pub struct TracesError(#[from] ExporterBuildError);
 
-/// Begins to send the spans of this process to a collector, under the name of the service. `endpoint` is the
-/// collector's base address without a slash at its end; OTLP's path is added to it. Must be called within a tokio runtime.
+/// Begins to send the spans of this process to a collector, under the name of the service: those of traces that others
+/// have sampled, and of as many as `sampled` says that begin here. `endpoint` is the collector's base address without a
+/// slash at its end; OTLP's path is added to it. Must be called within a tokio runtime.
 pub fn start(
     endpoint: &str,
+    sampled: f64,
     service: &str,
     version: &str,
     client: OutwardClient,
@@ -45,27 +53,25 @@ pub fn start(
 ) -> Result<Traces, TracesError> {
     let exporter = SpanExporter::builder()
         .with_http()
+        // Whatever OTEL_EXPORTER_OTLP_PROTOCOL says: there is no other here.
+        .with_protocol(Protocol::HttpBinary)
         .with_endpoint(format!("{endpoint}/v1/traces"))
         .with_timeout(DEADLINE)
         .with_http_client(Outward {
             client,
             runtime: Handle::current(),
             clock: clock.clone(),
+            failing: Arc::default(),
         })
         .build()?;
     let mut processor = BatchSpanProcessor::builder(exporter).build();
-    processor.set_resource(
-        &Resource::builder()
-            .with_service_name(service.to_owned())
-            .with_attribute(KeyValue::new("service.namespace", "tidings"))
-            .with_attribute(KeyValue::new("service.version", version.to_owned()))
-            .build(),
-    );
+    processor.set_resource(&resource(service, version, &*clock));
     let processor = Arc::new(processor);
     let scope = InstrumentationScope::builder("tidings")
         .with_version(version.to_owned())
         .build();
     let telling = processor.clone();
+    span::sample(sampled);
     span::collect_with(move |span| telling.on_end(data(span, &scope, &*clock)));
     Ok(Traces { processor })
 }
@@ -78,6 +84,22 @@ impl Traces {
             tracing::debug!(%error, "the last spans were not sent");
         }
     }
+}
+
+/// What tells this process from others. `OTEL_RESOURCE_ATTRIBUTES` may add to it and say all but the service's name better.
+fn resource(service: &str, version: &str, clock: &dyn Clock) -> Resource {
+    Resource::builder_empty()
+        .with_attributes([
+            KeyValue::new("service.namespace", "tidings"),
+            KeyValue::new("service.version", version.to_owned()),
+            KeyValue::new("service.instance.id", new_id(clock).to_string()),
+        ])
+        .with_detectors(&[
+            Box::new(TelemetryResourceDetector),
+            Box::new(EnvResourceDetector::new()),
+        ])
+        .with_service_name(service.to_owned())
+        .build()
 }
 
 fn data(span: Span, scope: &InstrumentationScope, clock: &dyn Clock) -> SpanData {
@@ -133,11 +155,12 @@ struct Outward {
     client: OutwardClient,
     runtime: Handle,
     clock: Arc<dyn Clock>,
+    /// Whether the last one was not taken.
+    failing: Arc<AtomicBool>,
 }
 
-#[async_trait::async_trait]
-impl HttpClient for Outward {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+impl Outward {
+    async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let url: Url = request.uri().to_string().parse()?;
         let (parts, body) = request.into_parts();
         let headers: HeaderMap = parts.headers;
@@ -149,5 +172,33 @@ impl HttpClient for Outward {
         Ok(Response::builder()
             .status(answer.status)
             .body(Bytes::from(answer.body))?)
+    }
+
+    /// Says so when the collector begins to take nothing and when it takes something again, and counts.
+    fn note(&self, answer: &Result<Response<Bytes>, HttpError>) {
+        let problem = match answer {
+            Ok(answer) if answer.status().is_success() => None,
+            Ok(answer) => Some(format!("it answers {}", answer.status())),
+            Err(error) => Some(error.to_string()),
+        };
+        let result = if problem.is_some() { "failed" } else { "sent" };
+        metrics::counter!("tidings_trace_exports_total", "result" => result).increment(1);
+        let failed_before = self.failing.swap(problem.is_some(), Ordering::Relaxed);
+        match problem {
+            Some(problem) if !failed_before => {
+                tracing::warn!(problem, "the collector takes no traces, so they are dropped");
+            }
+            None if failed_before => tracing::info!("the collector takes traces again"),
+            _ => {}
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Outward {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let answer = self.call(request).await;
+        self.note(&answer);
+        answer
     }
 }

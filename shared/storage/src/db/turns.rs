@@ -8,6 +8,7 @@
 //! So whoever wants a connection waits here first. Those who have a turn never wait for each other in the
 //! pool and have its deadline for themselves, and only a few of them open new connections at a time.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -25,6 +26,19 @@ pub(super) struct Turns {
     connecting: Semaphore,
     connections: u32,
     patience: Duration,
+    waiting: AtomicU32,
+}
+
+/// How the connections to the database are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// At most.
+    pub limit: u32,
+    pub open: u32,
+    /// Open and used by nobody.
+    pub idle: u32,
+    /// How many wait for their turn.
+    pub waiting: u32,
 }
 
 /// A connection is there for whoever has this, or may be opened.
@@ -44,10 +58,21 @@ impl Turns {
             connecting: Semaphore::new(CONNECTING),
             pool,
             patience,
+            waiting: AtomicU32::new(0),
+        }
+    }
+
+    pub(super) fn connections(&self) -> Connections {
+        Connections {
+            limit: self.connections,
+            open: self.pool.size(),
+            idle: u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX),
+            waiting: self.waiting.load(Ordering::Relaxed),
         }
     }
 
     pub(super) async fn wait(&self) -> Result<Turn<'_>> {
+        let _waits = Waits::one_more(&self.waiting);
         let waiting = async {
             let turn = self.turns.acquire().await.ok();
             let must_connect = self.pool.num_idle() == 0 && self.pool.size() < self.connections;
@@ -61,6 +86,22 @@ impl Turns {
         };
         let turn = timeout(self.patience, waiting).await;
         turn.map_err(|_| Error::given_up("waiting for a connection"))
+    }
+}
+
+/// One of those who wait, for as long as it exists: whoever waits may be dropped.
+struct Waits<'a>(&'a AtomicU32);
+
+impl<'a> Waits<'a> {
+    fn one_more(waiting: &'a AtomicU32) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -182,7 +182,7 @@ async fn a_claim_leaves_out_what_is_not_due_disabled_or_excluded() {
             .await
             .unwrap();
         let canceled = db
-            .write::<_, Error, _>(|tx| Box::pin(rows::cancel_orphans(tx)))
+            .write::<_, Error, _>(|tx| Box::pin(rows::cancel_orphans(tx, 10)))
             .await
             .unwrap();
         assert_eq!(canceled, 1, "{}", test.name);

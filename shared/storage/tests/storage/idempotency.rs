@@ -74,8 +74,18 @@ async fn an_answer_is_kept_for_a_day() {
         keep(&test.db, request("a")).await;
         test.tamper("UPDATE idempotency_keys SET created_at = '2001-01-01T00:00:00+00:00'")
             .await;
-        let dropped = test.db.write::<_, Error, _>(|tx| Box::pin(expire(tx))).await.unwrap();
-        assert_eq!(dropped, 1, "{}", test.name);
+        keep(&test.db, request("b")).await;
+        keep(&test.db, request("c")).await;
+        let drop = async |hours: i64| {
+            let now = CLOCK.now() + chrono::TimeDelta::hours(hours);
+            let dropping = test.db.write::<_, Error, _>(move |tx| Box::pin(expire(tx, now, 2)));
+            dropping.await.unwrap()
+        };
+        assert_eq!(drop(23).await, 1, "{}: no other is old enough", test.name);
+        keep(&test.db, request("a")).await;
+        assert_eq!(drop(25).await, 2, "{}: some at a time", test.name);
+        assert_eq!(drop(25).await, 1, "{}", test.name);
+        assert_eq!(drop(25).await, 0, "{}", test.name);
     }
 }
 

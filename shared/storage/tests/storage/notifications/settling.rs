@@ -160,3 +160,33 @@ async fn the_backlog_is_what_is_still_to_be_sent() {
         assert!(look(EMAIL).await.lag_seconds > 1e8, "{}", test.name);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_settled_is_dropped_when_its_time_is_over_and_what_is_to_be_sent_is_not() {
+    for test in databases().await {
+        let (db, user) = (&test.db, user(&test.db).await);
+        let asked = notify(db, (0..4).map(|_| notice(&user, "hello")).collect()).await;
+        for (lease, verdict) in claim(db, EMAIL, 10).await.iter().zip([
+            Verdict::Sent(CLOCK.now()),
+            Verdict::Failed,
+            Verdict::Retry(Duration::ZERO),
+            Verdict::Sent(CLOCK.now()),
+        ]) {
+            settle(db, lease, verdict, "").await.unwrap();
+        }
+        let expire = async |days: i64| {
+            let now = CLOCK.now() + chrono::TimeDelta::days(days);
+            let expiring = db.write::<_, Error, _>(move |tx| Box::pin(rows::expire(tx, now, 2)));
+            expiring.await.unwrap()
+        };
+        assert_eq!(expire(59).await, 0, "{}", test.name);
+        assert_eq!(expire(61).await, 2, "{}: some at a time", test.name);
+        assert_eq!(expire(61).await, 1, "{}", test.name);
+        assert_eq!(expire(61).await, 0, "{}", test.name);
+        let kept = rows::list(db.read(), rows::NotificationFilter::default(), 10)
+            .await
+            .unwrap();
+        let kept: Vec<_> = kept.into_iter().map(|kept| kept.id).collect();
+        assert_eq!(kept, [asked[2].id], "{}: it is still to be sent", test.name);
+    }
+}
