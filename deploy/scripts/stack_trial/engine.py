@@ -43,7 +43,9 @@ class Stack:
         limits = dict.fromkeys(("TIDINGS_RATE_LIMIT_PER_KEY", "TIDINGS_RATE_LIMIT_PER_ADDRESS"), "off")
         self.environment = {**os.environ, **limits, **{name: str(port) for name, port in self.ports.items()}}
         files = ["--env-file", str(Path(env_file).resolve())] if env_file else []
-        self.program = [*compose_program(), "--project-name", project, *files, "--file", str(DEPLOY / "compose.yaml")]
+        program = compose_program()
+        self.version = run(*program, "version", "--short").stdout.strip()
+        self.program = [*program, "--project-name", project, *files, "--file", str(DEPLOY / "compose.yaml")]
 
     def compose(self, *arguments, check=True):
         return run(*self.program, *arguments, check=check, environment=self.environment)
