@@ -43,7 +43,8 @@ def come_back_from_a_backup(stack, api, broker, say):
             assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
             return done.stdout
 
-        dump, note = commands("Backup")
+        dump, secrets, note = commands("Backup")
+        do(secrets)
         do(note)
         number, head = Path(folder, "audit-heads").read_text().split()
         stack.compose("stop", "audit")
@@ -59,7 +60,8 @@ def come_back_from_a_backup(stack, api, broker, say):
         books.settle(stack)
 
         begun = time.monotonic()
-        stop, restore, verify, publish, swap, start = commands("Coming back from a backup")
+        secrets, stop, restore, verify, publish, swap, start = commands("Coming back from a backup")
+        do(secrets)
         do(stop)
         do(restore)
         restored = counts(stack, "restored")

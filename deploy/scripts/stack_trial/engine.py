@@ -50,6 +50,10 @@ class Stack:
     def compose(self, *arguments, check=True):
         return run(*self.program, *arguments, check=check, environment=self.environment)
 
+    def down(self, check=True):
+        # Compose 2 leaves alone what is in a profile that it was not told of.
+        self.compose("--profile", "observability", "down", "--volumes", "--remove-orphans", check=check)
+
     def containers(self, service=None):
         """Those of a service or of all, as the engine describes them, in the order of their numbers."""
         filters = ["--filter", f"label=com.docker.compose.project={self.project}"]
