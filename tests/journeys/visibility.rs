@@ -77,7 +77,7 @@ async fn whatever_alerts_ask_for_is_there_before_anything_has_happened() {
         })
         .await;
         for line in [
-            "tidings_audit_records_total 0",
+            "tidings_audit_raw_records_total 0",
             "tidings_deliveries_total{result=\"failed\"} 0",
             "tidings_notifications_total{channel=\"sms\",result=\"retried\"} 0",
             "tidings_consumer_records_total{group=\"audit\",topic=\"users-events\"} 0",
