@@ -36,6 +36,10 @@ faults kills="24":
 test-containers *arguments:
     TIDINGS_TEST_BACKENDS=containers cargo test --workspace --features tidings-testkit/containers {{ arguments }}
 
+# Run the tests of an earlier version on the schema of this one
+try-upgrade revision="":
+    deploy/scripts/try-upgrade {{ revision }}
+
 # Bring the stack up in containers, use and kill it, count, and take it down
 try-compose *arguments:
     deploy/scripts/try-compose {{ arguments }}

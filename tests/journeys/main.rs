@@ -18,6 +18,7 @@ mod refusals;
 mod startup;
 mod topic;
 mod traces;
+mod upgrades;
 mod users;
 mod visibility;
 

@@ -5,7 +5,7 @@ use tidings_storage::{Db, Location, may_open_later};
 use url::Url;
 use uuid::Uuid;
 
-use crate::{backends, eventually};
+use crate::{backends, eventually, newer_schema};
 
 /// A database of a test's own, migrated and empty. Gone when dropped.
 #[derive(Debug)]
@@ -78,10 +78,7 @@ impl TestDatabase {
 
     /// The URL by which another process finds the database.
     pub fn url(&self) -> String {
-        match &self.location {
-            Location::Sqlite(path) => format!("sqlite://{}", path.display()),
-            Location::Postgres(url) => url.expose_secret().to_owned(),
-        }
+        url(&self.location)
     }
 
     /// Another connection to the same database, as another process would have it.
@@ -182,7 +179,15 @@ impl TestDatabase {
     }
 }
 
+fn url(location: &Location) -> String {
+    match location {
+        Location::Sqlite(path) => format!("sqlite://{}", path.display()),
+        Location::Postgres(url) => url.expose_secret().to_owned(),
+    }
+}
+
 async fn open(location: &Location) -> Db {
+    newer_schema::migrate(location, url(location)).await;
     // On a machine that is busy with other tests, connecting can take longer than a service waits.
     eventually("a test database opens", async || {
         let opened = Db::open(location, async |connection| {

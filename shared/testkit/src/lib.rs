@@ -13,6 +13,7 @@ mod database;
 mod eventually;
 mod ground;
 mod kafka;
+mod newer_schema;
 mod process;
 mod provider;
 mod real_parts;

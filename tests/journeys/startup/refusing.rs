@@ -57,6 +57,9 @@ async fn a_database_that_waiting_does_not_mend_is_refused() {
     database
         .tamper("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_from_the_future', 0)")
         .await;
+    database
+        .tamper("UPDATE schema_compatibility SET must_know = 'm9999_from_the_future'")
+        .await;
     for command in ["gateway", "delivery", "audit", "up", "migrate"] {
         refused(
             &place.run(command, &right).await,
