@@ -42,11 +42,17 @@ class Stack:
         # All the load comes from one address, with one key.
         limits = dict.fromkeys(("TIDINGS_RATE_LIMIT_PER_KEY", "TIDINGS_RATE_LIMIT_PER_ADDRESS"), "off")
         self.environment = {**os.environ, **limits, **{name: str(port) for name, port in self.ports.items()}}
-        files = ["--env-file", env_file] if env_file else []
-        self.program = [*compose_program(), "--project-name", project, *files, "--file", str(DEPLOY / "compose.yaml")]
+        files = ["--env-file", str(Path(env_file).resolve())] if env_file else []
+        program = compose_program()
+        self.version = run(*program, "version", "--short").stdout.strip()
+        self.program = [*program, "--project-name", project, *files, "--file", str(DEPLOY / "compose.yaml")]
 
     def compose(self, *arguments, check=True):
         return run(*self.program, *arguments, check=check, environment=self.environment)
+
+    def down(self, check=True):
+        # Compose 2 leaves alone what is in a profile that it was not told of.
+        self.compose("--profile", "observability", "down", "--volumes", "--remove-orphans", check=check)
 
     def containers(self, service=None):
         """Those of a service or of all, as the engine describes them, in the order of their numbers."""
@@ -87,12 +93,12 @@ class Stack:
         """Everything that a service has said, without who said it and when."""
         return "".join(run("docker", "logs", one["Id"]).stdout for one in self.containers(service))
 
-    def sql(self, query):
+    def sql(self, query, database="tidings"):
         answer = self.inside(
             "postgres",
             "sh",
             "-c",
-            f'PGPASSWORD=$(cat /secrets/password) psql -h 127.0.0.1 -U tidings -d tidings -qtA -c "{query}"',
+            f'PGPASSWORD=$(cat /secrets/password) psql -h 127.0.0.1 -U tidings -d {database} -qtA -c "{query}"',
         )
         return answer.stdout.strip()
 

@@ -46,10 +46,10 @@ def a_message_arrives(stack, api, broker):
 
 def a_request_that_is_sent_again_has_one_effect(stack, api, broker):
     """a POST that is sent twice under one Idempotency-Key is one message, whichever gateway gets it"""
-    key, answers = uuid.uuid4().hex, []
+    headers, answers = {"Idempotency-Key": uuid.uuid4().hex}, []
     for _ in range(6):
         # A connection of its own each, so that both gateways are asked.
-        answers.append(Api(*api).call("POST", "/messages", message(), {"Idempotency-Key": key}))
+        answers.append(Api(*api).insist("POST", "/messages", message(), headers, {}))
     assert {status for status, _ in answers} == {201}, answers
     assert len({sent["id"] for _, sent in answers}) == 1, answers
     return {answers[0][1]["id"]}

@@ -3,8 +3,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-
-use super::process;
+use metrics_process::Collector;
 
 /// From a lookup in memory to the last retry of a slow receiver.
 const SECONDS: [f64; 16] = [
@@ -53,7 +52,9 @@ fn install() -> MetricsHandle {
         return MetricsHandle(handle);
     }
     let upkeep = handle.clone();
-    process::show();
+    let process = Collector::default();
+    process.describe();
+    process.collect();
     // A thread rather than a task: metrics belong to the process and outlive any one async runtime.
     let started = std::thread::Builder::new()
         .name("metrics-upkeep".to_owned())
@@ -61,7 +62,7 @@ fn install() -> MetricsHandle {
             loop {
                 std::thread::park_timeout(UPKEEP);
                 upkeep.run_upkeep();
-                process::show();
+                process.collect();
             }
         });
     if let Err(error) = started {

@@ -4,7 +4,6 @@
 //! one JSON object per line anywhere else. `RUST_LOG` chooses what is logged.
 
 mod metrics;
-mod process;
 pub mod traces;
 
 use std::io::IsTerminal;
