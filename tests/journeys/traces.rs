@@ -117,7 +117,7 @@ async fn a_request_and_everything_that_follows_from_it_are_one_trace() {
 async fn what_a_user_is_told_is_a_part_and_a_trace_that_nobody_samples_is_passed_on_only() {
     let collector = WebhookReceiver::start(Behavior::Acknowledge).await;
     let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    let email = ProviderSink::start("a token", Behavior::Acknowledge).await;
+    let email = ProviderSink::start("a-token", Behavior::Acknowledge).await;
     let (endpoint, provider) = (format!("http://{}", collector.addr()), email.url());
     let settings = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint[..]),
@@ -129,7 +129,7 @@ async fn what_a_user_is_told_is_a_part_and_a_trace_that_nobody_samples_is_passed
         // Of those that begin here. Others have decided for these.
         ("OTEL_TRACES_SAMPLER_ARG", "0"),
         ("EMAIL_PROVIDER_URL", &provider[..]),
-        ("EMAIL_PROVIDER_TOKEN", "a token"),
+        ("EMAIL_PROVIDER_TOKEN", "a-token"),
     ];
     let mut stacks = stacks(&receiver.url(), &settings);
     let mut traces = (1_u128..).map(|number| format!("{number:032x}"));

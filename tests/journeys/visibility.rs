@@ -17,13 +17,16 @@ async fn it_tells_how_it_is() {
         // An external Kafka keeps nobody waiting at the start, so the topics may still be on their way.
         let ready = eventually("the stack is ready", async || {
             let (status, ready) = stack.get("/health/ready").await;
-            if status == 200 { Ok(ready) } else { Err(ready) }
+            // Numbers are left out by a database that has no time to count.
+            match status == 200 && ready["delivery_lag_seconds"].is_number() {
+                true => Ok(ready),
+                false => Err(ready),
+            }
         })
         .await;
         for check in ["database", "broker"] {
             assert_eq!(ready["checks"][check]["status"], "ok", "{ready}");
         }
-        assert!(ready["delivery_lag_seconds"].is_number(), "{ready}");
         assert!(
             ready["checks"]["audit"]["detail"]
                 .as_str()
@@ -77,7 +80,7 @@ async fn whatever_alerts_ask_for_is_there_before_anything_has_happened() {
         })
         .await;
         for line in [
-            "tidings_audit_records_total 0",
+            "tidings_audit_raw_records_total 0",
             "tidings_deliveries_total{result=\"failed\"} 0",
             "tidings_notifications_total{channel=\"sms\",result=\"retried\"} 0",
             "tidings_consumer_records_total{group=\"audit\",topic=\"users-events\"} 0",

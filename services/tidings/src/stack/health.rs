@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use super::Parts;
 
-/// How long what there is to be done may be counted. Half of what a check may take.
-const COUNTING: Duration = Duration::from_millis(500);
+/// How long what there is to be done may be counted. Less than a check may take.
+const COUNTING: Duration = Duration::from_millis(800);
 
 /// What can be told from the start on. The database is not ready before it was opened.
 pub(super) fn register(parts: &Parts) -> Result<()> {
