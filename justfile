@@ -52,10 +52,14 @@ check-deploy:
 stop-real:
     {{ real_parts }} down
 
+# Remove the containers that `test-containers` left running
+stop-containers:
+    docker rm --force --volumes tidings-test-postgres tidings-test-kafka tidings-test-redis
+
 # Check formatting, lints, licences and where crates come from
 lint:
     cargo fmt --all --check
-    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --workspace --all-targets --locked --features tidings-testkit/containers -- -D warnings
     cargo deny --locked check bans licenses sources
 
 # Format the code

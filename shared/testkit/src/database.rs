@@ -13,7 +13,7 @@ pub struct TestDatabase {
     pub name: &'static str,
     pub db: Db,
     pub location: Location,
-    _place: Place,
+    place: Place,
 }
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl TestDatabase {
             name: "SQLite",
             db: open(&location).await,
             location,
-            _place: Place::Folder { _folder: folder },
+            place: Place::Folder { _folder: folder },
         }
     }
 
@@ -57,7 +57,7 @@ impl TestDatabase {
             name: "PostgreSQL",
             db: open(&location).await,
             location,
-            _place: place,
+            place,
         }
     }
 
@@ -88,22 +88,9 @@ impl TestDatabase {
 
     /// Changes rows behind the back of the code under test.
     pub async fn tamper(&self, sql: &str) -> u64 {
-        match (&self.location, &self._place) {
-            (Location::Sqlite(path), _) => {
-                let url = format!("sqlite://{}", path.display());
-                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-                connection
-                    .execute(sqlx::AssertSqlSafe(sql.to_owned()))
-                    .await
-                    .unwrap()
-                    .rows_affected()
-            }
-            (Location::Postgres(_), Place::Server { admin, database }) => {
-                let mut url = Url::parse(admin).unwrap();
-                url.set_path(database);
-                run(url.as_str(), sql).await
-            }
-            _ => unreachable!("a PostgreSQL database is on a server"),
+        match &self.location {
+            Location::Sqlite(path) => Self::tamper_sqlite(path, sql).await,
+            Location::Postgres(url) => run(url.expose_secret(), sql).await,
         }
     }
 }
@@ -162,7 +149,7 @@ impl Outage {
 impl TestDatabase {
     /// Takes the database away from everyone.
     pub async fn outage(&self) -> Outage {
-        match (&self.location, &self._place) {
+        match (&self.location, &self.place) {
             (_, Place::Server { admin, database }) => {
                 run(admin, &format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false")).await;
                 let end =

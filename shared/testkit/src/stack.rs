@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -22,9 +21,9 @@ pub struct TestStack {
     /// What its surroundings ask for.
     defaults: BTreeMap<String, String>,
     settings: BTreeMap<String, String>,
-    folder: Arc<TempDir>,
     process: Option<TestProcess>,
     // After the process, which is killed first if a test fails.
+    folder: TempDir,
     parts: ExternalParts,
     api: SocketAddr,
     broker: String,
@@ -61,7 +60,7 @@ impl TestStack {
 
     fn prepare(parts: ExternalParts, binary: PathBuf, webhook_url: &str, settings: &[(&str, &str)]) -> Self {
         tidings_runtime::http_client::install_crypto_provider();
-        let folder = Arc::new(TempDir::new().unwrap());
+        let folder = TempDir::new().unwrap();
         let mut defaults = BTreeMap::from([
             ("TIDINGS_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("TIDINGS_BROKER_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
