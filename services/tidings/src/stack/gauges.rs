@@ -19,6 +19,8 @@ const EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Gauges {
     pub(super) db: Arc<SetOnce<Db>>,
     pub(super) health: Health,
+    /// Cancelled once the topics exist.
+    pub(super) topics: CancellationToken,
     pub(super) roles: Vec<Role>,
 }
 
@@ -33,10 +35,9 @@ impl Gauges {
     }
 
     async fn look(&self) {
-        let broker = self.health.ready_as_to("broker").await;
         for (dependency, up) in [
             ("database", self.reaches_database().await),
-            ("broker", broker.is_some_and(|broker| broker.is_ready())),
+            ("broker", self.reaches_broker().await),
         ] {
             metrics::gauge!("tidings_dependency_up", "dependency" => dependency).set(f64::from(u8::from(up)));
         }
@@ -60,6 +61,16 @@ impl Gauges {
                 .is_ok_and(|answered| answered.is_ok()),
             None => false,
         }
+    }
+
+    /// Until the topics were found or made, who waits for them asks and says in the log how it is.
+    async fn reaches_broker(&self) -> bool {
+        self.topics.is_cancelled()
+            && self
+                .health
+                .ready_as_to("broker")
+                .await
+                .is_some_and(|broker| broker.is_ready())
     }
 
     async fn look_into(&self, db: &Db) -> Result<()> {

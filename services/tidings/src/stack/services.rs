@@ -127,6 +127,7 @@ fn spawn_gauges(parts: &Parts, roles: &[Role], supervisor: &mut Supervisor) {
     let gauges = Gauges {
         db: parts.db.clone(),
         health: parts.health.clone(),
+        topics: parts.topics.clone(),
         roles: roles.to_vec(),
     };
     supervisor.spawn("gauges", async move {
