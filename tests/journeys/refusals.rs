@@ -2,7 +2,7 @@
 
 use tidings_testkit::{Behavior, Output, TestStack, WebhookReceiver};
 
-use crate::{TIDINGS, stacks};
+use crate::TIDINGS;
 
 /// The program ended by itself, with one line of explanation that has all of this in it.
 pub(crate) fn refused(output: &Output, with: &[&str]) {
@@ -111,17 +111,4 @@ async fn a_start_that_cannot_be_is_refused_in_one_line() {
     let id = stack.send_message(1).await;
     stack.message_becomes(&id, "delivered").await;
     stack.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_database_from_the_future_is_refused() {
-    let receiver = WebhookReceiver::start(Behavior::Acknowledge).await;
-    let mut stacks = stacks(&receiver.url(), &[]);
-    while let Some(mut stack) = stacks.next().await {
-        stack
-            .tamper("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_from_the_future', 0)")
-            .await;
-        assert!(stack.stop().await.success());
-        refused(&stack.run(&["up"]).await, &["m9999_from_the_future", "newer"]);
-    }
 }

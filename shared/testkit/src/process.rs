@@ -8,9 +8,12 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::{PATIENCE, eventually_within};
 
+/// How long a command may take that ends by itself, on a machine that is busy.
+const COMMAND: Duration = Duration::from_secs(120);
 /// How long a process may take to end after it was asked to: its own limit for that, and some more.
 const FAREWELL: Duration = Duration::from_secs(30);
 
@@ -72,11 +75,10 @@ impl TestProcess {
         folder: &Path,
         settings: &BTreeMap<String, String>,
     ) -> Output {
-        command(binary, arguments, folder, settings)
-            .output()
-            .await
-            .unwrap()
-            .into()
+        let running = command(binary, arguments, folder, settings).output();
+        let ended = timeout(COMMAND, running).await;
+        let ended = ended.unwrap_or_else(|_| panic!("{arguments:?} still runs after {COMMAND:?}"));
+        ended.unwrap().into()
     }
 
     /// Starts a command of the program and does not wait for it.
